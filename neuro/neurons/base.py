@@ -1,0 +1,270 @@
+"""What every neuron is: frozen parameters, a state passed in and out, ``step`` and ``sequence``.
+
+One step is charge, fire, reset::
+
+    charged = charge(current, state)               # integrate the input
+    spikes  = H(distance(charged))                 # distance = membrane_potential - threshold
+    state   = reset(charged, spikes)               # the state kept is the one AFTER the reset
+
+Any ``float`` field (decay, threshold, gain ...) may be a Tensor instead: 0-d, or broadcastable to the state
+(``[C, 1, 1]`` for one value a channel of ``[B, C, H, W]``), and gradients flow to it. Tensor fields are not
+range-checked, for that would wait for the device at every step.
+
+Learnable decays are kept between 0 and 1 by learning their logit, ``decay = sigmoid(logit)`` (Fang et al.,
+ICCV 2021, the PLIF neuron: ``1/tau = sigmoid(w)``, so ``decay = 1 - 1/tau = sigmoid(-w)``)::
+
+    logits = {name: nn.Parameter(x) for name, x in neuron.decay_logits().items()}
+    spikes, state = neuron.with_decay_logits(logits).step(current, state)
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Generic, Literal, NamedTuple, Protocol, Self, TypeAlias, TypeVar
+
+import torch
+from torch import Tensor
+
+from neuro.errors import UsageError
+from neuro.surrogate import Sigmoid, Surrogate
+
+Scalar: TypeAlias = float | Tensor
+DecayRule: TypeAlias = Literal["euler", "exponential"]
+ResetMode: TypeAlias = Literal["soft", "hard"]
+
+
+class NeuronState(Protocol):
+    """A NamedTuple of tensors, one of them the membrane potential; all have the shape of the layer."""
+
+    @property
+    def membrane_potential(self) -> Tensor: ...
+
+
+State = TypeVar("State", bound=NeuronState)
+
+
+class Filter(NamedTuple):
+    """A leaky filter ``y[t] = decay * y[t-1] + gain * x[t]``."""
+
+    decay: Scalar
+    gain: Scalar
+
+
+def leak(value: Tensor, drive: Tensor, decay: Scalar, gain: Scalar = 1.0) -> Tensor:
+    """``decay * value + gain * drive``, in one pass over memory when the gain is 1."""
+    if isinstance(gain, Tensor) or gain != 1.0:
+        drive = gain * drive
+    if isinstance(decay, Tensor):
+        return torch.addcmul(drive, value, decay)
+    return torch.add(drive, value, alpha=decay)
+
+
+def decay_from_tau(tau: Scalar, rule: DecayRule = "euler", *, dt: float = 1.0) -> Scalar:
+    """The factor a potential keeps in one step of a leak with time constant tau.
+
+    ``euler``: ``1 - dt / tau`` (explicit Euler step); ``exponential``: ``exp(-dt / tau)`` (exact).
+
+    Args:
+        tau: time constant in the unit of ``dt``; a float, or a Tensor that may carry gradients. Euler needs
+            ``tau >= dt``, exponential ``tau > 0``; a Tensor is not checked.
+        rule: "euler" or "exponential".
+        dt: duration of a step, > 0.
+
+    Returns:
+        The decay in [0, 1), a float or a Tensor as ``tau`` is.
+
+    Raises:
+        UsageError: unknown rule, or tau or dt out of range.
+    """
+    if rule not in ("euler", "exponential"):
+        raise UsageError(f'decay rule must be "euler" or "exponential", got "{rule}"')
+    if not (math.isfinite(dt) and dt > 0):
+        raise UsageError(f"dt must be a positive finite number, got {dt}")
+    if isinstance(tau, Tensor):
+        return 1.0 - dt / tau if rule == "euler" else torch.exp(-dt / tau)
+    if not tau > 0:
+        raise UsageError(f"tau must be positive, got {tau}")
+    if rule == "exponential":
+        return math.exp(-dt / tau)
+    if tau < dt:
+        raise UsageError(
+            f"tau must be at least dt for the euler rule, got tau {tau} and dt {dt} (decay below 0). "
+            'Use a larger tau or the "exponential" rule'
+        )
+    return 1.0 - dt / tau
+
+
+def decay_logit(decay: Scalar) -> Tensor:
+    """``ln(decay / (1 - decay))``, the inverse of ``decay = sigmoid(logit)``; ``decay`` in (0, 1)."""
+    values = torch.as_tensor(decay)
+    if not bool(((values > 0) & (values < 1)).all()):
+        raise UsageError(
+            f"a learnable decay must start strictly between 0 and 1, got {decay}. "
+            "A decay of 1 (no leak) or 0 (no memory) has no finite logit"
+        )
+    return torch.logit(values)
+
+
+def check_range(owner: object, name: str, value: Scalar, low: float, high: float) -> None:
+    """Raise UsageError unless a float ``value`` is finite and in ``[low, high]``; a Tensor passes."""
+    if isinstance(value, Tensor):
+        return
+    if not (math.isfinite(value) and low <= value <= high):
+        raise UsageError(
+            f"{type(owner).__name__}.{name} must be a finite number in [{low}, {high}], got {value}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dynamics(ABC, Generic[State]):
+    """A membrane that integrates its input over time: spiking (:class:`Neuron`) or a read-out."""
+
+    decay_fields: ClassVar[tuple[str, ...]] = ()
+    """The fields that are decay factors and may be learnt through their logits."""
+
+    def __post_init__(self) -> None:
+        for name in self.decay_fields:
+            check_range(self, name, getattr(self, name), 0.0, 1.0)
+
+    @abstractmethod
+    def zeros(
+        self,
+        shape: Sequence[int],
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> State:
+        """The state at rest: every tensor zero, of the given shape ``[B, ...]``."""
+
+    @abstractmethod
+    def charge(self, current: Tensor, state: State) -> State:
+        """Integrate ``current [B, ...]`` for one step: the state before firing."""
+
+    @abstractmethod
+    def step(self, current: Tensor, state: State) -> tuple[Tensor, State]:
+        """One time step: ``current [B, ...]`` and state in, output ``[B, ...]`` and next state out."""
+
+    @property
+    @abstractmethod
+    def filters(self) -> tuple[Filter, ...]:
+        """The cascade of leaky filters from input to membrane potential when resets are ignored.
+
+        The first filter takes the input, each next one the output of the one before. An online rule runs
+        the same cascade on presynaptic spikes to get the eligibility trace.
+        """
+
+    def sequence(self, currents: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """T time steps: the same as T calls of :meth:`step`.
+
+        Args:
+            currents: ``[T, B, ...]``; T may be 0.
+            state: where to start, tensors ``[B, ...]``; at rest when None.
+
+        Returns:
+            Outputs ``[T, B, ...]`` and the state after the last step.
+        """
+        if state is None:
+            state = self.zeros(currents.shape[1:], device=currents.device, dtype=currents.dtype)
+        outputs = []
+        for current in currents:
+            output, state = self.step(current, state)
+            outputs.append(output)
+        return (torch.stack(outputs) if outputs else torch.empty_like(currents)), state
+
+    def decay_logits(self) -> dict[str, Tensor]:
+        """``{field: logit}`` for every decay field, to be made learnable parameters.
+
+        Each logit is 0-d for a float field and of the field's shape for a Tensor field, detached.
+
+        Raises:
+            UsageError: a decay of 0 or 1 has no finite logit.
+        """
+        return {name: decay_logit(getattr(self, name)).detach() for name in self.decay_fields}
+
+    def with_decay_logits(self, logits: Mapping[str, Tensor]) -> Self:
+        """This neuron with ``decay = sigmoid(logit)`` in each named field; gradients flow to the logits.
+
+        Raises:
+            UsageError: a name that is no decay field of this neuron.
+        """
+        unknown = sorted(set(logits) - set(self.decay_fields))
+        if unknown:
+            raise UsageError(
+                f"{type(self).__name__} has no decay field {', '.join(unknown)}; "
+                f"it has: {', '.join(self.decay_fields) or 'none'}"
+            )
+        return replace(self, **{name: torch.sigmoid(logit) for name, logit in logits.items()})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Neuron(Dynamics[State]):
+    """A spiking neuron: charge, fire, reset.
+
+    Args:
+        threshold: potential at which the neuron fires, > 0.
+        reset_mode: "soft" subtracts the threshold, ``v = u - threshold * s``; "hard" sets the potential,
+            ``v = u * (1 - s) + reset_value * s``.
+        reset_value: potential after a hard reset; must be 0 for a soft one.
+        detach_reset: whether the spike in the reset is a constant for autograd.
+        inclusive: fire at ``u >= threshold`` (True) or only at ``u > threshold`` (False).
+        surrogate: derivative used for the spike in backward.
+    """
+
+    threshold: Scalar = 1.0
+    reset_mode: ResetMode = "soft"
+    reset_value: Scalar = 0.0
+    detach_reset: bool = True
+    inclusive: bool = True
+    surrogate: Surrogate = field(default_factory=Sigmoid)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        owner = type(self).__name__
+        if self.reset_mode not in ("soft", "hard"):
+            raise UsageError(
+                f'{owner}.reset_mode must be "soft" or "hard", got "{self.reset_mode}"'
+            )
+        check_range(self, "reset_value", self.reset_value, -math.inf, math.inf)
+        if self.reset_mode == "soft" and not (
+            isinstance(self.reset_value, float | int) and self.reset_value == 0
+        ):
+            raise UsageError(
+                f"{owner}.reset_value has no meaning with a soft reset, got {self.reset_value}. "
+                'Leave it 0 or set reset_mode="hard"'
+            )
+        if not isinstance(self.threshold, Tensor) and not (
+            math.isfinite(self.threshold) and self.threshold > 0
+        ):
+            raise UsageError(f"{owner}.threshold must be a positive number, got {self.threshold}")
+
+    def distance(self, charged: State) -> Tensor:
+        """``membrane_potential - threshold``, the argument of the surrogate."""
+        return charged.membrane_potential - self.threshold
+
+    def fire(self, charged: State) -> Tensor:
+        """Spikes (0 or 1) of a charged state, with the surrogate derivative in autograd."""
+        return self.surrogate.spike(self.distance(charged), inclusive=self.inclusive)
+
+    @abstractmethod
+    def reset(self, charged: State, spikes: Tensor) -> State:
+        """The state kept for the next step, once ``spikes`` (0 or 1) have left."""
+
+    def step(self, current: Tensor, state: State) -> tuple[Tensor, State]:
+        """One time step: charge, fire, reset. Returns spikes and the state after the reset."""
+        charged = self.charge(current, state)
+        spikes = self.fire(charged)
+        return spikes, self.reset(charged, spikes)
+
+    def reset_potential(self, potential: Tensor, spikes: Tensor, threshold: Scalar) -> Tensor:
+        """The membrane potential after the reset; the one place where both resets are written."""
+        if self.detach_reset:
+            spikes = spikes.detach()
+        if self.reset_mode == "soft":
+            if isinstance(threshold, Tensor):
+                return torch.addcmul(potential, spikes, threshold, value=-1.0)
+            return torch.sub(potential, spikes, alpha=threshold)
+        kept = torch.addcmul(potential, potential, spikes, value=-1.0)
+        if isinstance(self.reset_value, Tensor):
+            return torch.addcmul(kept, spikes, self.reset_value)
+        return kept if self.reset_value == 0 else torch.add(kept, spikes, alpha=self.reset_value)
