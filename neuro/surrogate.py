@@ -1,20 +1,21 @@
 """Surrogate gradients: a hard threshold forward, a smooth bump backward.
 
-A spike is the Heaviside step ``s = H(x)`` of ``x = membrane_potential - threshold``; its true derivative is
-zero almost everywhere. Each class here names a smooth step ``primitive(x)`` and uses its derivative
-``psi(x) = d primitive / dx`` in place of ``dH/dx`` (Neftci, Mostafa & Zenke, "Surrogate gradient learning in
-spiking neural networks", IEEE Signal Processing Magazine 36(6), 2019).
+A spike is the Heaviside step ``s = H(x)`` of ``x = membrane_potential - threshold``; its true
+derivative is zero almost everywhere. Each class here names a smooth step ``primitive(x)`` and uses
+its derivative ``psi(x) = d primitive / dx`` in place of ``dH/dx`` (Neftci, Mostafa & Zenke,
+"Surrogate gradient learning in spiking neural networks", IEEE Signal Processing Magazine 36(6),
+2019).
 
-============== ========================================= ================== ==============
-name           psi(x)                                    peak psi(0)        primitive from
-============== ========================================= ================== ==============
-sigmoid        ``k sig(k x) (1 - sig(k x))``             ``k / 4``          0 to 1
-atan           ``(a/2) / (1 + (pi a x / 2)^2)``          ``a / 2``          0 to 1
-triangle       ``max(0, 1 - |x|/w) / w``                 ``1 / w``          0 to 1
-rectangle      ``1/w`` where ``|x| < w/2``, else 0       ``1 / w``          0 to 1
-fast_sigmoid   ``1 / (1 + k |x|)^2``                     ``1``              -1/k to 1/k
-gaussian       ``exp(-x^2 / (2 s^2)) / (s sqrt(2 pi))``  ``1/(s sqrt(2 pi))``  0 to 1
-============== ========================================= ================== ==============
+============= ======================================== ======================= ==============
+name          psi(x)                                   peak psi(0)             primitive
+============= ======================================== ======================= ==============
+sigmoid       ``k sig(k x) (1 - sig(k x))``            ``k / 4``               0 to 1
+atan          ``(a/2) / (1 + (pi a x / 2)^2)``         ``a / 2``               0 to 1
+triangle      ``max(0, 1 - |x|/w) / w``                ``1 / w``               0 to 1
+rectangle     ``1/w`` where ``|x| < w/2``, else 0      ``1 / w``               0 to 1
+fast_sigmoid  ``1 / (1 + k |x|)^2``                    ``1``                   -1/k to 1/k
+gaussian      ``exp(-x^2 / (2 s^2)) / (s sqrt(2pi))``  ``1 / (s sqrt(2 pi))``  0 to 1
+============= ======================================== ======================= ==============
 """
 
 import math
@@ -29,7 +30,7 @@ from neuro.errors import UsageError
 
 
 def heaviside(x: Tensor, *, inclusive: bool = True) -> Tensor:
-    """``H(x)``: 1 where ``x >= 0`` (``x > 0`` when not inclusive), else 0, in the dtype of ``x``."""
+    """``H(x)``: 1 where ``x >= 0`` (``x > 0`` if not inclusive), else 0, in the dtype of ``x``."""
     return (x >= 0 if inclusive else x > 0).to(x.dtype)
 
 
@@ -61,9 +62,8 @@ class Surrogate(ABC):
         for field in fields(self):
             value = getattr(self, field.name)
             if not (math.isfinite(value) and value > 0):
-                raise UsageError(
-                    f"{type(self).__name__}.{field.name} must be a positive finite number, got {value}"
-                )
+                owner = type(self).__name__
+                raise UsageError(f"{owner}.{field.name} must be positive and finite, got {value}")
 
     @property
     @abstractmethod
@@ -83,7 +83,7 @@ class Surrogate(ABC):
 
         Args:
             x: membrane_potential - threshold, any shape, floating point.
-            inclusive: whether a neuron exactly at its threshold fires (``x >= 0``) or not (``x > 0``).
+            inclusive: whether a neuron exactly at its threshold fires (``x >= 0``, not ``x > 0``).
 
         Returns:
             0 or 1, shape and dtype of ``x``.
@@ -101,7 +101,8 @@ class Sigmoid(Surrogate):
     Args:
         slope: k > 0, in 1 / membrane potential. 4 makes the peak 1.
 
-    Source: Xiao et al., "Online training through time for spiking neural networks", NeurIPS 2022 (k = 4).
+    Source: Xiao et al., "Online training through time for spiking neural networks", NeurIPS 2022,
+    whose public code uses k = 4.
     """
 
     slope: float = 4.0
@@ -126,8 +127,8 @@ class ATan(Surrogate):
     Args:
         alpha: a > 0, in 1 / membrane potential. 2 makes the peak 1.
 
-    Source: Fang et al., "Incorporating learnable membrane time constant to enhance learning of spiking
-    neural networks", ICCV 2021 (a = 2).
+    Source: Fang et al., "Incorporating learnable membrane time constant to enhance learning of
+    spiking neural networks", ICCV 2021 (a = 2).
     """
 
     alpha: float = 2.0
@@ -147,7 +148,9 @@ class ATan(Surrogate):
 
 @dataclass(frozen=True)
 class Triangle(Surrogate):
-    """psi = ``max(0, 1 - |x| / w) / w``, peak ``1 / w``; primitive: the two parabolas joining 0 to 1.
+    """Two parabolas from 0 to 1, psi = ``max(0, 1 - |x| / w) / w``, peak ``1 / w``.
+
+    The primitive is ``1/2 + y - y |y| / 2`` with ``y = clamp(x / w, -1, 1)``.
 
     Args:
         width: w > 0, half the support, in membrane potential.
@@ -177,7 +180,7 @@ class Rectangle(Surrogate):
         width: w > 0, the whole support, in membrane potential.
 
     Source: Wu et al., "Spatio-temporal backpropagation for training high-performance spiking neural
-    networks", Frontiers in Neuroscience 12, 2018, eq. 24 (w is their a_1).
+    networks", Frontiers in Neuroscience 12, 2018 (w is their a_1).
     """
 
     width: float = 1.0
@@ -197,8 +200,8 @@ class Rectangle(Surrogate):
 class FastSigmoid(Surrogate):
     """``x / (1 + k |x|)``, psi = ``1 / (1 + k |x|)^2``, peak 1 for every k.
 
-    The primitive rises from -1/k to 1/k and is left so, as published: a steeper slope narrows the bump
-    without raising it.
+    The primitive rises from -1/k to 1/k and is left so, as published: a steeper slope narrows the
+    bump without raising it.
 
     Args:
         slope: k > 0, in 1 / membrane potential.
@@ -222,13 +225,13 @@ class FastSigmoid(Surrogate):
 
 @dataclass(frozen=True)
 class Gaussian(Surrogate):
-    """``(1 + erf(x / (s sqrt 2))) / 2``, psi = the normal density of std s, peak ``1 / (s sqrt(2 pi))``.
+    """``(1 + erf(x / (s sqrt 2))) / 2``, psi = normal density of std s, peak ``1/(s sqrt(2 pi))``.
 
     Args:
         sigma: s > 0, in membrane potential. 0.5 makes the peak 0.798.
 
-    Source: Yin, Corradi & Bohte, "Accurate and efficient time-domain classification with adaptive spiking
-    recurrent neural networks", Nature Machine Intelligence 3, 2021 (the single Gaussian they compare with).
+    Source: Yin, Corradi & Bohte, "Accurate and efficient time-domain classification with adaptive
+    spiking recurrent neural networks", Nature Machine Intelligence 3, 2021 (their single Gaussian).
     """
 
     sigma: float = 0.5

@@ -6,12 +6,12 @@ One step is charge, fire, reset::
     spikes  = H(distance(charged))                 # distance = membrane_potential - threshold
     state   = reset(charged, spikes)               # the state kept is the one AFTER the reset
 
-Any ``float`` field (decay, threshold, gain ...) may be a Tensor instead: 0-d, or broadcastable to the state
-(``[C, 1, 1]`` for one value a channel of ``[B, C, H, W]``), and gradients flow to it. Tensor fields are not
-range-checked, for that would wait for the device at every step.
+Any ``float`` field (decay, threshold, gain ...) may be a Tensor instead: 0-d, or broadcastable to
+the state (``[C, 1, 1]`` for one value a channel of ``[B, C, H, W]``), and gradients flow to it.
+Tensor fields are not range-checked, for that would wait for the device at every step.
 
-Learnable decays are kept between 0 and 1 by learning their logit, ``decay = sigmoid(logit)`` (Fang et al.,
-ICCV 2021, the PLIF neuron: ``1/tau = sigmoid(w)``, so ``decay = 1 - 1/tau = sigmoid(-w)``)::
+Learnable decays are kept between 0 and 1 by learning their logit, ``decay = sigmoid(logit)``
+(Fang et al., ICCV 2021, the PLIF neuron: ``1/tau = sigmoid(w)``, so ``decay = sigmoid(-w)``)::
 
     logits = {name: nn.Parameter(x) for name, x in neuron.decay_logits().items()}
     spikes, state = neuron.with_decay_logits(logits).step(current, state)
@@ -20,8 +20,19 @@ ICCV 2021, the PLIF neuron: ``1/tau = sigmoid(w)``, so ``decay = 1 - 1/tau = sig
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import ClassVar, Generic, Literal, NamedTuple, Protocol, Self, TypeAlias, TypeVar
+from dataclasses import dataclass, field, fields, replace
+from typing import (
+    Any,
+    ClassVar,
+    Generic,
+    Literal,
+    NamedTuple,
+    Protocol,
+    Self,
+    TypeAlias,
+    TypeVar,
+    overload,
+)
 
 import torch
 from torch import Tensor
@@ -35,10 +46,16 @@ ResetMode: TypeAlias = Literal["soft", "hard"]
 
 
 class NeuronState(Protocol):
-    """A NamedTuple of tensors, one of them the membrane potential; all have the shape of the layer."""
+    """A NamedTuple of tensors ``[B, ...]``, one of them the membrane potential."""
 
     @property
     def membrane_potential(self) -> Tensor: ...
+
+
+class MembraneState(NamedTuple):
+    """State of a neuron whose only variable is its membrane potential ``[B, ...]``."""
+
+    membrane_potential: Tensor
 
 
 State = TypeVar("State", bound=NeuronState)
@@ -60,14 +77,18 @@ def leak(value: Tensor, drive: Tensor, decay: Scalar, gain: Scalar = 1.0) -> Ten
     return torch.add(drive, value, alpha=decay)
 
 
+@overload
+def decay_from_tau(tau: float, rule: DecayRule = "euler", *, dt: float = 1.0) -> float: ...
+@overload
+def decay_from_tau(tau: Tensor, rule: DecayRule = "euler", *, dt: float = 1.0) -> Tensor: ...
 def decay_from_tau(tau: Scalar, rule: DecayRule = "euler", *, dt: float = 1.0) -> Scalar:
     """The factor a potential keeps in one step of a leak with time constant tau.
 
     ``euler``: ``1 - dt / tau`` (explicit Euler step); ``exponential``: ``exp(-dt / tau)`` (exact).
 
     Args:
-        tau: time constant in the unit of ``dt``; a float, or a Tensor that may carry gradients. Euler needs
-            ``tau >= dt``, exponential ``tau > 0``; a Tensor is not checked.
+        tau: time constant in the unit of ``dt``; a float, or a Tensor that may carry gradients.
+            Euler needs ``tau >= dt``, exponential ``tau > 0``; a Tensor is not checked.
         rule: "euler" or "exponential".
         dt: duration of a step, > 0.
 
@@ -89,14 +110,14 @@ def decay_from_tau(tau: Scalar, rule: DecayRule = "euler", *, dt: float = 1.0) -
         return math.exp(-dt / tau)
     if tau < dt:
         raise UsageError(
-            f"tau must be at least dt for the euler rule, got tau {tau} and dt {dt} (decay below 0). "
-            'Use a larger tau or the "exponential" rule'
+            f"tau must be at least dt for the euler rule (below, the decay is negative), got "
+            f'tau {tau} and dt {dt}. Use a larger tau or the "exponential" rule'
         )
     return 1.0 - dt / tau
 
 
 def decay_logit(decay: Scalar) -> Tensor:
-    """``ln(decay / (1 - decay))``, the inverse of ``decay = sigmoid(logit)``; ``decay`` in (0, 1)."""
+    """``ln(decay / (1 - decay))``, which ``sigmoid`` maps back to the decay; needs (0, 1)."""
     values = torch.as_tensor(decay)
     if not bool(((values > 0) & (values < 1)).all()):
         raise UsageError(
@@ -106,28 +127,29 @@ def decay_logit(decay: Scalar) -> Tensor:
     return torch.logit(values)
 
 
-def check_range(owner: object, name: str, value: Scalar, low: float, high: float) -> None:
-    """Raise UsageError unless a float ``value`` is finite and in ``[low, high]``; a Tensor passes."""
-    if isinstance(value, Tensor):
-        return
-    if not (math.isfinite(value) and low <= value <= high):
-        raise UsageError(
-            f"{type(owner).__name__}.{name} must be a finite number in [{low}, {high}], got {value}"
-        )
-
-
 @dataclass(frozen=True, kw_only=True)
 class Dynamics(ABC, Generic[State]):
     """A membrane that integrates its input over time: spiking (:class:`Neuron`) or a read-out."""
+
+    state_type: ClassVar[type[Any]]
+    """The NamedTuple this neuron keeps as its state."""
 
     decay_fields: ClassVar[tuple[str, ...]] = ()
     """The fields that are decay factors and may be learnt through their logits."""
 
     def __post_init__(self) -> None:
-        for name in self.decay_fields:
-            check_range(self, name, getattr(self, name), 0.0, 1.0)
+        for spec in fields(self):
+            value = getattr(self, spec.name)
+            if not isinstance(value, float | int):
+                continue
+            if not math.isfinite(value):
+                raise self._refuse(spec.name, value, "finite")
+            if spec.name in self.decay_fields and not 0 <= value <= 1:
+                raise self._refuse(spec.name, value, "in [0, 1]")
 
-    @abstractmethod
+    def _refuse(self, name: str, value: object, expected: str) -> UsageError:
+        return UsageError(f"{type(self).__name__}.{name} must be {expected}, got {value}")
+
     def zeros(
         self,
         shape: Sequence[int],
@@ -136,6 +158,11 @@ class Dynamics(ABC, Generic[State]):
         dtype: torch.dtype | None = None,
     ) -> State:
         """The state at rest: every tensor zero, of the given shape ``[B, ...]``."""
+        names = self.state_type._fields
+        state: State = self.state_type(
+            *(torch.zeros(tuple(shape), device=device, dtype=dtype) for _ in names)
+        )
+        return state
 
     @abstractmethod
     def charge(self, current: Tensor, state: State) -> State:
@@ -143,15 +170,15 @@ class Dynamics(ABC, Generic[State]):
 
     @abstractmethod
     def step(self, current: Tensor, state: State) -> tuple[Tensor, State]:
-        """One time step: ``current [B, ...]`` and state in, output ``[B, ...]`` and next state out."""
+        """One time step: ``current [B, ...]`` and state in, output ``[B, ...]`` and state out."""
 
     @property
     @abstractmethod
     def filters(self) -> tuple[Filter, ...]:
         """The cascade of leaky filters from input to membrane potential when resets are ignored.
 
-        The first filter takes the input, each next one the output of the one before. An online rule runs
-        the same cascade on presynaptic spikes to get the eligibility trace.
+        The first filter takes the input, each next one the output of the one before. An online rule
+        runs the same cascade on presynaptic spikes to get the eligibility trace.
         """
 
     def sequence(self, currents: Tensor, state: State | None = None) -> tuple[Tensor, State]:
@@ -183,7 +210,7 @@ class Dynamics(ABC, Generic[State]):
         return {name: decay_logit(getattr(self, name)).detach() for name in self.decay_fields}
 
     def with_decay_logits(self, logits: Mapping[str, Tensor]) -> Self:
-        """This neuron with ``decay = sigmoid(logit)`` in each named field; gradients flow to the logits.
+        """This neuron with ``decay = sigmoid(logit)`` in each named field; gradients flow back.
 
         Raises:
             UsageError: a name that is no decay field of this neuron.
@@ -203,8 +230,8 @@ class Neuron(Dynamics[State]):
 
     Args:
         threshold: potential at which the neuron fires, > 0.
-        reset_mode: "soft" subtracts the threshold, ``v = u - threshold * s``; "hard" sets the potential,
-            ``v = u * (1 - s) + reset_value * s``.
+        reset_mode: "soft" subtracts the threshold, ``v = u - threshold * s``; "hard" sets the
+            potential, ``v = u * (1 - s) + reset_value * s``.
         reset_value: potential after a hard reset; must be 0 for a soft one.
         detach_reset: whether the spike in the reset is a constant for autograd.
         inclusive: fire at ``u >= threshold`` (True) or only at ``u > threshold`` (False).
@@ -220,23 +247,14 @@ class Neuron(Dynamics[State]):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        owner = type(self).__name__
         if self.reset_mode not in ("soft", "hard"):
-            raise UsageError(
-                f'{owner}.reset_mode must be "soft" or "hard", got "{self.reset_mode}"'
+            raise self._refuse("reset_mode", self.reset_mode, '"soft" or "hard"')
+        if self.reset_mode == "soft" and (isinstance(self.reset_value, Tensor) or self.reset_value):
+            raise self._refuse(
+                "reset_value", self.reset_value, 'left 0 unless reset_mode is "hard"'
             )
-        check_range(self, "reset_value", self.reset_value, -math.inf, math.inf)
-        if self.reset_mode == "soft" and not (
-            isinstance(self.reset_value, float | int) and self.reset_value == 0
-        ):
-            raise UsageError(
-                f"{owner}.reset_value has no meaning with a soft reset, got {self.reset_value}. "
-                'Leave it 0 or set reset_mode="hard"'
-            )
-        if not isinstance(self.threshold, Tensor) and not (
-            math.isfinite(self.threshold) and self.threshold > 0
-        ):
-            raise UsageError(f"{owner}.threshold must be a positive number, got {self.threshold}")
+        if not isinstance(self.threshold, Tensor) and not self.threshold > 0:
+            raise self._refuse("threshold", self.threshold, "positive")
 
     def distance(self, charged: State) -> Tensor:
         """``membrane_potential - threshold``, the argument of the surrogate."""

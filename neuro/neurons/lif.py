@@ -1,23 +1,15 @@
 """Leaky integrate-and-fire neuron."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
-import torch
 from torch import Tensor
 
-from neuro.neurons.base import Filter, Neuron, Scalar, leak
-
-
-class LIFState(NamedTuple):
-    """State of a neuron whose only variable is the membrane potential ``[B, ...]``, after the reset."""
-
-    membrane_potential: Tensor
+from neuro.neurons.base import Filter, MembraneState, Neuron, Scalar, leak
 
 
 @dataclass(frozen=True, kw_only=True)
-class LIF(Neuron[LIFState]):
+class LIF(Neuron[MembraneState]):
     """Leaky integrate-and-fire::
 
         u[t] = decay * v[t-1] + input_gain * I[t]
@@ -25,36 +17,29 @@ class LIF(Neuron[LIFState]):
         v[t] = u[t] - threshold * s[t]                          (soft reset)
         v[t] = u[t] * (1 - s[t]) + reset_value * s[t]           (hard reset)
 
-    The defaults are the neuron of OTTT: ``u[t+1] = decay * (u[t] - threshold * s[t]) + I[t+1]``, decay
-    0.5 (tau = 2), threshold 1, soft detached reset, firing at >=, sigmoid surrogate of slope 4.
-    The potential leaks towards 0 and starts at 0.
+    The defaults are the neuron of OTTT: ``u[t+1] = decay * (u[t] - threshold * s[t]) + I[t+1]``,
+    decay 0.5 (tau = 2), threshold 1, soft detached reset, firing at >=, sigmoid surrogate of
+    slope 4. The potential leaks towards 0 and starts at 0.
 
     Args:
         decay: factor the potential keeps in one step, in [0, 1]; see ``decay_from_tau``. Learnable.
-        input_gain: factor on the input current; 1 - decay gives the low-pass form.
+        input_gain: factor on the input current; ``1 - decay`` gives the low-pass form.
 
-    Source: Xiao et al., "Online training through time for spiking neural networks", NeurIPS 2022, eq. 2.
+    Source: Xiao et al., "Online training through time for spiking neural networks", NeurIPS 2022.
     """
 
+    state_type: ClassVar[type[MembraneState]] = MembraneState
     decay_fields: ClassVar[tuple[str, ...]] = ("decay",)
 
     decay: Scalar = 0.5
     input_gain: Scalar = 1.0
 
-    def zeros(
-        self,
-        shape: Sequence[int],
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> LIFState:
-        return LIFState(torch.zeros(tuple(shape), device=device, dtype=dtype))
+    def charge(self, current: Tensor, state: MembraneState) -> MembraneState:
+        return MembraneState(leak(state.membrane_potential, current, self.decay, self.input_gain))
 
-    def charge(self, current: Tensor, state: LIFState) -> LIFState:
-        return LIFState(leak(state.membrane_potential, current, self.decay, self.input_gain))
-
-    def reset(self, charged: LIFState, spikes: Tensor) -> LIFState:
-        return LIFState(self.reset_potential(charged.membrane_potential, spikes, self.threshold))
+    def reset(self, charged: MembraneState, spikes: Tensor) -> MembraneState:
+        potential = self.reset_potential(charged.membrane_potential, spikes, self.threshold)
+        return MembraneState(potential)
 
     @property
     def filters(self) -> tuple[Filter, ...]:
