@@ -1,0 +1,44 @@
+"""Layers: synapses, fixed linear maps, spiking layers, and the network that holds them."""
+
+from neuro.layers.linear_maps import (
+    Add,
+    AvgPool2d,
+    Flatten,
+    GlobalAvgPool2d,
+    LinearMap,
+    Scale,
+)
+from neuro.layers.network import (
+    INPUT,
+    Network,
+    NetworkState,
+    Node,
+    NodeSummary,
+    Readout,
+    ReadoutIntegrator,
+)
+from neuro.layers.spiking import Delay, Spiking
+from neuro.layers.synapse import Conv2d, Linear, ScaledWSConv2d, ScaledWSLinear, Synapse
+
+__all__ = [
+    "INPUT",
+    "Add",
+    "AvgPool2d",
+    "Conv2d",
+    "Delay",
+    "Flatten",
+    "GlobalAvgPool2d",
+    "Linear",
+    "LinearMap",
+    "Network",
+    "NetworkState",
+    "Node",
+    "NodeSummary",
+    "Readout",
+    "ReadoutIntegrator",
+    "Scale",
+    "ScaledWSConv2d",
+    "ScaledWSLinear",
+    "Spiking",
+    "Synapse",
+]

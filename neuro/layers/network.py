@@ -1,0 +1,253 @@
+"""The container: named nodes in order, each reading named earlier nodes, state passed in and out."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from neuro.errors import UsageError, nearest
+from neuro.layers.spiking import Delay, Spiking
+from neuro.layers.synapse import Synapse
+from neuro.neurons import LeakyIntegrator
+
+INPUT = "input"
+
+NetworkState = dict[str, Any]
+
+
+class Node(NamedTuple):
+    """One step of the network: ``module`` applied to the outputs of ``sources``.
+
+    ``sources`` left out means the node before (the network's input for the first one).
+    """
+
+    name: str
+    module: nn.Module
+    sources: tuple[str, ...] = ()
+
+
+class Readout(NamedTuple):
+    """What a network says about a batch.
+
+    ``logits``: ``(B, m)``, mean over time steps. ``firing_rates``: spikes per neuron and step, by layer.
+    """
+
+    logits: Tensor
+    firing_rates: dict[str, Tensor]
+
+
+class NodeSummary(NamedTuple):
+    """One row of :meth:`Network.describe`; shapes leave the batch out."""
+
+    name: str
+    kind: str
+    output_shape: tuple[int, ...]
+    parameters: int
+    neurons: int
+
+
+class ReadoutIntegrator(nn.Module):
+    """A leaky integrator at the end of a network: its membrane potential is the output."""
+
+    def __init__(self, neuron: LeakyIntegrator) -> None:
+        super().__init__()
+        self.neuron = neuron
+
+    def extra_repr(self) -> str:
+        return str(self.neuron)
+
+    def forward(self, current: Tensor, state: Any) -> tuple[Tensor, Any]:
+        return self.neuron.step(current, state)
+
+
+STATEFUL = (Spiking, Delay, ReadoutIntegrator)
+
+
+class Network(nn.Module):
+    """A feed-forward spiking network as a sequence of named nodes with explicit state.
+
+    At each time step every node runs once, in order, on outputs of the same step (as in the
+    OTTT and OPZO literature: a spike crosses all layers within a step)::
+
+        value[node] = module(value[source], ...)       logits = value[last node]
+
+    Args:
+        nodes: the nodes in order. A node may read the network's input as ``"input"``.
+        input_shape: shape of one sample at one step, e.g. ``(784,)`` or ``(3, 32, 32)``.
+
+    Raises:
+        UsageError: for a repeated name, a source that does not come earlier, or an input shape
+            that the nodes cannot take.
+    """
+
+    def __init__(self, nodes: Sequence[Node], input_shape: Sequence[int]) -> None:
+        super().__init__()
+        self.input_shape = tuple(input_shape)
+        self.nodes = nn.ModuleDict()
+        self.sources: dict[str, tuple[str, ...]] = {}
+        previous = INPUT
+        for node in nodes:
+            sources = node.sources or (previous,)
+            known = [INPUT, *self.sources]
+            if node.name in known:
+                raise UsageError(f"two nodes are called {node.name!r}; names must be unique.")
+            for source in sources:
+                if source not in known:
+                    raise UsageError(
+                        f"node {node.name!r} reads {source!r}, which is no earlier node."
+                        f"{nearest(source, known)}"
+                    )
+            self.nodes[node.name] = node.module
+            self.sources[node.name] = sources
+            previous = node.name
+        self.output = previous
+        self.shapes = self._trace_shapes()
+
+    @property
+    def neuron_nodes(self) -> dict[str, Spiking]:
+        """The spiking layers by name, in order."""
+        return {name: m for name, m in self.nodes.items() if isinstance(m, Spiking)}
+
+    @property
+    def synapse_nodes(self) -> dict[str, Synapse]:
+        """The synapses by name, in order."""
+        return {name: m for name, m in self.nodes.items() if isinstance(m, Synapse)}
+
+    @property
+    def classes(self) -> int:
+        """Width of the output."""
+        return self.shapes[self.output][-1]
+
+    def initial_state(
+        self,
+        batch_size: int,
+        device: torch.device | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> NetworkState:
+        """Return the state at rest: one entry for every node that keeps one."""
+        parameter = next(self.parameters())
+        device, dtype = device or parameter.device, dtype or parameter.dtype
+        state: NetworkState = {}
+        for name, module in self.nodes.items():
+            if isinstance(module, STATEFUL):
+                holder = module if isinstance(module, Delay) else module.neuron
+                shape = (batch_size, *self.shapes[name])
+                state[name] = holder.zeros(shape, device=device, dtype=dtype)
+        return state
+
+    def step(self, x: Tensor, state: NetworkState) -> tuple[Tensor, NetworkState]:
+        """Advance one time step.
+
+        Args:
+            x: ``(B, *input_shape)``.
+            state: as returned by :meth:`initial_state` or the step before.
+
+        Returns:
+            logits ``(B, m)`` and the new state; the state given is left as it was.
+        """
+        values, state = self.advance(x, state)
+        return values[self.output], state
+
+    def forward(self, x: Tensor, state: NetworkState) -> tuple[Tensor, NetworkState]:
+        """Same as :meth:`step`."""
+        return self.step(x, state)
+
+    def sequence(
+        self, inputs: Tensor, state: NetworkState | None = None
+    ) -> tuple[Tensor, NetworkState]:
+        """Run ``T`` steps: inputs ``(T, B, *input_shape)`` -> logits ``(T, B, m)`` and the state."""
+        if state is None:
+            state = self.initial_state(inputs.shape[1], inputs.device)
+        outputs: list[Tensor] = []
+        for x in inputs:
+            logits, state = self.step(x, state)
+            outputs.append(logits)
+        if not outputs:
+            return inputs.new_zeros((0, inputs.shape[1], self.classes)), state
+        return torch.stack(outputs), state
+
+    @torch.no_grad()
+    def run(self, inputs: Iterable[Tensor]) -> Readout:
+        """Evaluate: feed ``x[t]`` one by one, without gradients, memory flat in time.
+
+        Raises:
+            UsageError: if ``inputs`` is empty.
+        """
+        state: NetworkState | None = None
+        total: Tensor | None = None
+        rates: dict[str, Tensor] = {}
+        steps = 0
+        for x in inputs:
+            if state is None:
+                state = self.initial_state(x.shape[0], x.device)
+            values, state = self.advance(x, state)
+            logits = values[self.output]
+            total = logits if total is None else total + logits
+            for name, layer in self.neuron_nodes.items():
+                rate = values[name].mean() / layer.scale
+                rates[name] = rates[name] + rate if name in rates else rate
+            steps += 1
+        if total is None:
+            raise UsageError("a network runs for at least one time step, got none.")
+        return Readout(total / steps, {name: rate / steps for name, rate in rates.items()})
+
+    def describe(self) -> list[NodeSummary]:
+        """List the nodes with output shapes, parameter counts and neuron counts."""
+        rows = []
+        for name, module in self.nodes.items():
+            shape = self.shapes[name]
+            neurons = _size(shape) if isinstance(module, Spiking | ReadoutIntegrator) else 0
+            parameters = sum(p.numel() for p in module.parameters())
+            rows.append(NodeSummary(name, _kind(module), shape, parameters, neurons))
+        return rows
+
+    def advance(
+        self, x: Tensor, state: Mapping[str, Any]
+    ) -> tuple[dict[str, Tensor], NetworkState]:
+        if x.shape[1:] != self.input_shape:
+            raise UsageError(
+                f"the network takes inputs of shape (B, {', '.join(map(str, self.input_shape))}), "
+                f"got {tuple(x.shape)}."
+            )
+        values = {INPUT: x}
+        after: NetworkState = {}
+        for name, module in self.nodes.items():
+            inputs = [values[source] for source in self.sources[name]]
+            if isinstance(module, STATEFUL):
+                values[name], after[name] = module(*inputs, state[name])
+            else:
+                values[name] = module(*inputs)
+        return values, after
+
+    @torch.no_grad()
+    def _trace_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Find each node's output shape by sending one silent sample through, statelessly."""
+        parameter = next(self.parameters())
+        values = {INPUT: parameter.new_zeros((1, *self.input_shape))}
+        for name, module in self.nodes.items():
+            inputs = [values[source] for source in self.sources[name]]
+            try:
+                values[name] = inputs[0] if isinstance(module, STATEFUL) else module(*inputs)
+            except RuntimeError as error:
+                raise UsageError(
+                    f"node {name!r} ({_kind(module)}) cannot take its input of shape "
+                    f"{tuple(inputs[0].shape[1:])}: {error}"
+                ) from error
+        return {name: tuple(value.shape[1:]) for name, value in values.items()}
+
+
+def _kind(module: nn.Module) -> str:
+    if isinstance(module, Spiking | ReadoutIntegrator):
+        return type(module.neuron).__name__
+    return type(module).__name__
+
+
+def _size(shape: Sequence[int]) -> int:
+    size = 1
+    for length in shape:
+        size *= length
+    return size
+
+
+__all__ = ["INPUT", "Network", "NetworkState", "Node", "NodeSummary", "Readout", "ReadoutIntegrator"]

@@ -1,0 +1,184 @@
+"""Synapses: linear maps from presynaptic activity to input current, with hand-written adjoints.
+
+A synapse is an ordinary ``torch.nn`` layer that also knows, without autograd, the three products a
+learning rule needs. For current ``I = W h + b``, error ``delta = dL/dI`` and presynaptic activity ``h``::
+
+    weight gradient   dL/dW = sum_b delta_b h_b^T
+    bias gradient     dL/db = sum_b delta_b
+    transpose         dL/dh = W^T delta
+
+Scaled weight standardisation (Brock et al. 2021, eq. 1; used without batch normalisation so that
+every time step stands alone) replaces ``W`` by::
+
+    W^ = gain * (W - mean(W)) / sqrt(var(W) * fan_in + eps)        per output unit
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+STANDARDISATION_EPS = 1e-4
+
+
+class Synapse(nn.Module):
+    """What every synapse offers besides being a ``torch.nn`` layer."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+    def effective_weight(self) -> Tensor:
+        """Return the weight that acts on activity; differentiable in the parameters."""
+        return self.weight
+
+    def transmit(self, activity: Tensor, weight: Tensor) -> Tensor:
+        """Return the current ``weight * activity + bias`` for a given effective weight."""
+        raise NotImplementedError
+
+    def weight_gradient(self, delta: Tensor, activity: Tensor) -> Tensor:
+        """Return ``sum_b delta_b activity_b^T`` in the shape of the weight."""
+        raise NotImplementedError
+
+    def bias_gradient(self, delta: Tensor) -> Tensor:
+        """Return ``delta`` summed over the batch and, for convolutions, over positions."""
+        raise NotImplementedError
+
+    def transpose(self, delta: Tensor, weight: Tensor, input_shape: torch.Size) -> Tensor:
+        """Return ``weight^T delta``, the error of the presynaptic activity."""
+        raise NotImplementedError
+
+
+class Linear(nn.Linear, Synapse):
+    """Dense synapse, ``I = W h + b``; activity ``(B, in_features)``."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return functional.linear(input, self.effective_weight(), self.bias)
+
+    def transmit(self, activity: Tensor, weight: Tensor) -> Tensor:
+        return functional.linear(activity, weight, self.bias)
+
+    def weight_gradient(self, delta: Tensor, activity: Tensor) -> Tensor:
+        return delta.t() @ activity
+
+    def bias_gradient(self, delta: Tensor) -> Tensor:
+        return delta.sum(0)
+
+    def transpose(self, delta: Tensor, weight: Tensor, input_shape: torch.Size) -> Tensor:
+        return delta @ weight
+
+
+class Conv2d(nn.Conv2d, Synapse):
+    """Convolutional synapse with zero padding; activity ``(B, C, H, W)``."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self.transmit(input, self.effective_weight())
+
+    def transmit(self, activity: Tensor, weight: Tensor) -> Tensor:
+        return functional.conv2d(
+            activity, weight, self.bias, self.stride, self._padding, self.dilation, self.groups
+        )
+
+    def weight_gradient(self, delta: Tensor, activity: Tensor) -> Tensor:
+        return self._backward(delta, activity, self.weight, (False, True, False))[1]
+
+    def bias_gradient(self, delta: Tensor) -> Tensor:
+        return delta.sum((0, 2, 3))
+
+    def transpose(self, delta: Tensor, weight: Tensor, input_shape: torch.Size) -> Tensor:
+        # Only the shape of the activity matters for this product: an expanded zero stores nothing.
+        activity = delta.new_zeros(()).expand(input_shape)
+        return self._backward(delta, activity, weight, (True, False, False))[0]
+
+    @property
+    def _padding(self) -> tuple[int, ...]:
+        if isinstance(self.padding, str):
+            raise TypeError("Conv2d synapses take numeric padding")
+        return tuple(self.padding)
+
+    def _backward(
+        self, delta: Tensor, activity: Tensor, weight: Tensor, wanted: tuple[bool, bool, bool]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        gradients: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
+            delta,
+            activity,
+            weight,
+            None,
+            list(self.stride),
+            list(self._padding),
+            list(self.dilation),
+            False,
+            [0, 0],
+            self.groups,
+            list(wanted),
+        )
+        return gradients
+
+
+def standardise(weight: Tensor, gain: Tensor) -> Tensor:
+    """Return ``gain * (W - mean) / sqrt(var * fan_in + eps)`` per output unit (unbiased variance).
+
+    Args:
+        weight: ``(out, ...)``; everything after the first axis is fan-in.
+        gain: ``(out, 1, ...)``, one number an output unit.
+
+    Returns:
+        The standardised weight, same shape.
+    """
+    axes = tuple(range(1, weight.ndim))
+    fan_in = math.prod(weight.shape[1:])
+    variance, mean = torch.var_mean(weight, dim=axes, keepdim=True)
+    return gain * (weight - mean) * torch.rsqrt(variance * fan_in + STANDARDISATION_EPS)
+
+
+class ScaledWSLinear(Linear):
+    """Dense synapse with scaled weight standardisation and a learnable gain per output unit."""
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
+        super().__init__(in_features, out_features, bias)
+        self.gain = nn.Parameter(torch.ones(out_features, 1))
+
+    def effective_weight(self) -> Tensor:
+        return standardise(self.weight, self.gain)
+
+
+class ScaledWSConv2d(Conv2d):
+    """Convolutional synapse with scaled weight standardisation and a gain per output channel."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        padding: int = 0,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, bias=bias)
+        self.gain = nn.Parameter(torch.ones(out_channels, 1, 1, 1))
+
+    def effective_weight(self) -> Tensor:
+        return standardise(self.weight, self.gain)
+
+
+Initialiser = Callable[[Synapse, torch.Generator | None], None]
+
+
+def initialise(synapse: Synapse, generator: torch.Generator | None) -> None:
+    """Draw the weights: convolutions Kaiming normal (fan-out), dense ``N(0, 0.01)``, bias 0.
+
+    A dense layer without standardisation is Kaiming normal (fan-in) instead: with a standard
+    deviation of 0.01 and no standardisation it would stay silent.
+    """
+    with torch.no_grad():
+        if isinstance(synapse, nn.Conv2d):
+            nn.init.kaiming_normal_(
+                synapse.weight, mode="fan_out", nonlinearity="relu", generator=generator
+            )
+        elif isinstance(synapse, ScaledWSLinear):
+            nn.init.normal_(synapse.weight, 0.0, 0.01, generator=generator)
+        else:
+            nn.init.kaiming_normal_(synapse.weight, nonlinearity="relu", generator=generator)
+        if synapse.bias is not None:
+            nn.init.zeros_(synapse.bias)

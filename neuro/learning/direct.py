@@ -1,0 +1,76 @@
+"""What rules with direct feedback share: delayed errors and blocks of positions."""
+
+from collections import deque
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from neuro.errors import UsageError
+from neuro.layers import Network
+from neuro.learning.online import Moment, OnlineOptions, OnlineRule
+
+
+@dataclass(frozen=True, kw_only=True)
+class DirectOptions(OnlineOptions):
+    """Options of rules that send the output error straight to every layer.
+
+    Attributes:
+        feedback_block: side of the square of positions that share feedback, one number per
+            convolutional layer, or one for all; empty for none. Clipped to the layer.
+        feedback_delay: steps by which the error reaches hidden layers late.
+    """
+
+    feedback_block: tuple[int, ...] = ()
+    feedback_delay: int = 0
+
+
+class DirectRule(OnlineRule):
+    """Base of rules with ``g_l[t] = f_l(e[t - delay])``: subclasses give ``f`` as ``project``."""
+
+    def __init__(
+        self, network: Network, options: DirectOptions, *, generator: torch.Generator
+    ) -> None:
+        super().__init__(network, options, generator=generator)
+        if options.feedback_delay < 0:
+            raise UsageError(f"rule.feedback_delay must be >= 0, got {options.feedback_delay}.")
+        self._late: deque[Tensor] = deque()
+
+    def project(self, name: str, error: Tensor) -> Tensor:
+        """Return ``g`` of layer ``name`` for an error ``(B, m)``."""
+        raise NotImplementedError
+
+    def begin(self, batch_like: Tensor, timesteps: int, generator: torch.Generator) -> None:
+        self._late.clear()
+
+    def credit(self, moment: Moment) -> dict[str, Tensor]:
+        delivered = self.deliver(moment.error / moment.batch)
+        if delivered is None:
+            return {}
+        return {name: self.project(name, delivered) for name in self.network.neuron_nodes}
+
+    def deliver(self, error: Tensor) -> Tensor | None:
+        """Queue this step's error; return the one that arrives now, None before the first."""
+        self._late.append(error)
+        return self._late.popleft() if len(self._late) > self.options.feedback_delay else None
+
+
+def blocks_of(network: Network, options: DirectOptions) -> dict[str, int]:
+    """Return the feedback block of every spiking layer (1 for layers without positions).
+
+    Raises:
+        UsageError: if the list fits neither one nor all of the convolutional layers.
+    """
+    names = list(network.neuron_nodes)
+    spatial = [name for name in names if len(network.shapes[name]) == 3]
+    sides = options.feedback_block or (1,)
+    if len(sides) == 1:
+        sides = sides * len(spatial)
+    if len(sides) != len(spatial):
+        raise UsageError(
+            f"rule.feedback_block lists {len(sides)} sides for {len(spatial)} convolutional layers; "
+            "give one number, or one per convolutional layer."
+        )
+    blocks = dict.fromkeys(names, 1)
+    blocks.update(zip(spatial, sides, strict=True))
+    return blocks

@@ -1,0 +1,126 @@
+"""Direct feedback: matrices that carry the output error straight to every hidden layer."""
+
+from collections.abc import Sequence
+from math import prod
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from neuro.errors import UsageError
+from neuro.layers.linear_maps import upsample
+
+
+class Feedback(nn.Module):
+    """One feedback matrix ``M`` of shape (neurons, m), ``g = M e``.
+
+    Neurons of a convolutional layer are counted with their positions, ``n = C H W``. With
+    ``block > 1`` all positions of a ``block x block`` square share one row, so that M has
+    ``C ceil(H/block) ceil(W/block)`` rows.
+
+    Args:
+        layer_shape: ``(N,)`` or ``(C, H, W)``.
+        outputs: m, the number of output neurons.
+        block: side of the squares that share a row; clipped to the layer's size.
+        trainable: make the matrix a parameter, for feedback that an optimiser learns.
+
+    Raises:
+        UsageError: if the block is < 1 or does not divide the layer.
+    """
+
+    matrix: Tensor
+
+    def __init__(
+        self, layer_shape: Sequence[int], outputs: int, block: int = 1, *, trainable: bool = False
+    ) -> None:
+        super().__init__()
+        self.layer_shape = tuple(layer_shape)
+        self.outputs = outputs
+        spatial = self.layer_shape[1:]
+        self.block = min(block, *spatial) if spatial else 1
+        if self.block < 1 or any(side % self.block for side in spatial):
+            raise UsageError(
+                f"feedback blocks of side {block} do not tile a layer of shape {self.layer_shape}; "
+                "take a divisor of its height and width."
+            )
+        self.grid = (*self.layer_shape[:1], *(side // self.block for side in spatial))
+        start = torch.zeros(prod(self.grid), outputs)
+        if trainable:
+            self.matrix = nn.Parameter(start)
+        else:
+            self.register_buffer("matrix", start)
+
+    def project(self, error: Tensor) -> Tensor:
+        """Return ``g = M e``: ``(B, m) -> (B, *layer_shape)``."""
+        credit = (error @ self.matrix.t()).view(-1, *self.grid)
+        return upsample(credit, self.block) if self.block > 1 else credit
+
+    def correlate(self, activity: Tensor, outputs: Tensor) -> Tensor:
+        """Return ``mean_b a_b o_b^T``: ``(B, *layer_shape), (B, m) -> (rows, m)``.
+
+        Activity is averaged over the positions that share a row.
+        """
+        return self._rows(activity).t() @ (outputs / activity.shape[0])
+
+    def _rows(self, activity: Tensor) -> Tensor:
+        if self.block > 1:
+            activity = functional.avg_pool2d(activity, self.block)
+        return activity.flatten(1)
+
+
+class MomentumFeedback(Feedback):
+    """Feedback that averages zeroth-order estimates of the Jacobian over time.
+
+    With noise ``z`` injected at strength ``alpha`` and noisy logits ``o``, every update is::
+
+        M_k = lam_k * M_{k-1} + (1 - lam_k) * gain * mean_b z_b o_b^T
+
+    ``gain = 1/alpha`` makes ``E[M]`` the transposed Jacobian ``J^T`` of the smoothed network.
+    ``lam_k`` is ``lam``, or ``min(lam, k / (k + ramp))`` while a ramp is asked for. With bias
+    correction the matrix used is ``M_k / (1 - lam^k)``, as Adam does for its zero start.
+
+    Source: OPZO (Xiao et al., arXiv 2407.12516), the momentum feedback connection. Zero start and
+    bias correction are ours: the initial value is not public.
+
+    Args:
+        layer_shape, outputs, block: as for :class:`Feedback`.
+        momentum: lam, in [0, 1).
+        ramp: k0 of the ramp; 0 for none.
+        bias_correction: divide by ``1 - lam^k``.
+    """
+
+    updates: Tensor
+    weight_left: Tensor
+
+    def __init__(
+        self,
+        layer_shape: Sequence[int],
+        outputs: int,
+        block: int = 1,
+        *,
+        momentum: float,
+        ramp: int = 0,
+        bias_correction: bool = False,
+    ) -> None:
+        super().__init__(layer_shape, outputs, block)
+        self.momentum = momentum
+        self.ramp = ramp
+        self.bias_correction = bias_correction
+        self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("weight_left", torch.ones((), dtype=torch.float64))
+
+    def project(self, error: Tensor) -> Tensor:
+        if self.bias_correction and int(self.updates) > 0:
+            error = error / (1 - float(self.weight_left))
+        return super().project(error)
+
+    def absorb(self, noise: Tensor, outputs: Tensor, gain: float) -> None:
+        """Take in one estimate: noise ``(B, *layer_shape)``, outputs ``(B, m)``, in place."""
+        count = int(self.updates) + 1
+        momentum = min(self.momentum, count / (count + self.ramp)) if self.ramp else self.momentum
+        rows = self._rows(noise)
+        self.matrix.addmm_(
+            rows.t(), outputs, beta=momentum, alpha=(1 - momentum) * gain / noise.shape[0]
+        )
+        self.updates += 1
+        self.weight_left *= momentum

@@ -1,0 +1,91 @@
+"""Where the gradients of a batch gather before they reach the parameters."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from neuro.layers import Network, Synapse
+
+
+@dataclass
+class _Synaptic:
+    """One synapse during a batch: its effective weight and the sums over time steps so far."""
+
+    synapse: Synapse
+    differentiable: Tensor
+    weight: Tensor
+    weight_sum: Tensor | None = None
+    bias_sum: Tensor | None = None
+    recurring_activity: Tensor | None = None
+    recurring_delta: Tensor | None = None
+
+
+class GradientSums:
+    """Sums three-factor products ``delta[t] a[t]^T`` over time, in memory that does not grow with T.
+
+    Gradients gather on the *effective* weights; :meth:`deposit` maps them through weight
+    standardisation to the parameters. That map is differentiated by autograd on the weights alone:
+    no graph ever reaches into the network.
+
+    Where the activity is the same tensor at every step (a constant input), only ``delta`` is
+    summed and the product is formed once.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self._synapses: dict[str, _Synaptic] = {}
+        self._network = network
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Recompute the effective weights, at the start and after each optimiser step."""
+        for name, synapse in self._network.synapse_nodes.items():
+            with torch.enable_grad():
+                differentiable = synapse.effective_weight()
+            self._synapses[name] = _Synaptic(synapse, differentiable, differentiable.detach())
+
+    def weight(self, name: str) -> Tensor:
+        """Return the effective weight of a synapse, detached."""
+        return self._synapses[name].weight
+
+    def add(self, name: str, delta: Tensor, activity: Tensor, *, may_recur: bool = False) -> None:
+        """Add ``sum_b delta_b activity_b^T``.
+
+        With ``may_recur`` the product waits: while the very same activity tensor comes again, only
+        ``delta`` is summed. The activity must then stay unchanged until :meth:`deposit`.
+        """
+        entry = self._synapses[name]
+        if not may_recur:
+            self._add_product(entry, delta, activity)
+        elif activity is entry.recurring_activity and entry.recurring_delta is not None:
+            entry.recurring_delta = entry.recurring_delta + delta
+        else:
+            self._flush_recurring(entry)
+            entry.recurring_activity, entry.recurring_delta = activity, delta
+
+    def deposit(self) -> None:
+        """Add the sums to ``parameter.grad`` and start again from zero."""
+        for entry in self._synapses.values():
+            self._flush_recurring(entry)
+            if entry.weight_sum is not None:
+                torch.autograd.backward([entry.differentiable], [entry.weight_sum])
+            if entry.bias_sum is not None and entry.synapse.bias is not None:
+                torch.autograd.backward([entry.synapse.bias], [entry.bias_sum])
+            entry.weight_sum = entry.bias_sum = None
+
+    def _flush_recurring(self, entry: _Synaptic) -> None:
+        if entry.recurring_delta is not None and entry.recurring_activity is not None:
+            self._add_product(entry, entry.recurring_delta, entry.recurring_activity)
+        entry.recurring_activity = entry.recurring_delta = None
+
+    def _add_product(self, entry: _Synaptic, delta: Tensor, activity: Tensor) -> None:
+        product = entry.synapse.weight_gradient(delta, activity)
+        entry.weight_sum = product if entry.weight_sum is None else entry.weight_sum.add_(product)
+        if entry.synapse.bias is not None:
+            total = entry.synapse.bias_gradient(delta)
+            entry.bias_sum = total if entry.bias_sum is None else entry.bias_sum.add_(total)
+
+
+def add_gradient(parameter: Tensor, gradient: Tensor) -> None:
+    """Add to ``parameter.grad``, which may be None."""
+    parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient

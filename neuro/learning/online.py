@@ -1,0 +1,201 @@
+"""The time loop that all online rules share; a rule only says where spatial credit comes from.
+
+    temporal credit      presynaptic trace            the same for every rule
+    surrogate            psi(u - threshold)           the same for every rule
+    spatial credit       g = dL/ds of each layer      exact, random, learned or estimated
+
+One forward per step, updates by hand, no autograd through the network, memory flat in time.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from neuro.errors import UsageError
+from neuro.layers import Network
+from neuro.learning.gradients import GradientSums
+from neuro.learning.local import LocalReadouts
+from neuro.learning.objective import Objective
+from neuro.learning.pass_through import (
+    ForwardPass,
+    Perturbation,
+    StepRecord,
+    classify_signals,
+    propagate,
+)
+from neuro.learning.rule import AfterStep, LearningRule, Outcome, RuleOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnlineOptions(RuleOptions):
+    """Options of every online rule.
+
+    Attributes:
+        update: "accumulate" gradients over T and step once a batch, or "online", an optimiser step
+            after every time step.
+        local_learning: give every hidden layer a local read-out whose loss adds to its credit.
+        local_weight: factor on that local credit.
+    """
+
+    update: Literal["accumulate", "online"] = "accumulate"
+    local_learning: bool = False
+    local_weight: float = 1.0
+
+
+@dataclass
+class Moment:
+    """One time step as a rule sees it.
+
+    ``error`` is per sample, ``e = dL[t]/do``; ``batch`` divides it where gradients form.
+    """
+
+    index: int
+    timesteps: int
+    record: StepRecord
+    error: Tensor
+    targets: Tensor
+    objective: Objective
+
+    @property
+    def batch(self) -> int:
+        return self.targets.shape[0]
+
+
+@dataclass
+class CreditProbe:
+    """Collects, when attached to a rule, the error each layer got beside the exact one.
+
+    ``assigned`` and ``exact``: ``g = dL/ds`` by layer, one entry per time step seen; both at the same
+    weights, activity and noise. Costs one spatial backward pass a step; changes nothing.
+    """
+
+    assigned: list[dict[str, Tensor]]
+    exact: list[dict[str, Tensor]]
+
+    @classmethod
+    def empty(cls) -> "CreditProbe":
+        return cls([], [])
+
+    def cosines(self) -> dict[str, float]:
+        """Return, by layer, the mean over steps of ``<g, g_exact> / (|g| |g_exact|)``."""
+        total: dict[str, float] = {}
+        for assigned, exact in zip(self.assigned, self.exact, strict=True):
+            for name, truth in exact.items():
+                given = assigned[name] if name in assigned else torch.zeros_like(truth)
+                norms = given.norm() * truth.norm()
+                cosine = float((given * truth).sum() / norms) if norms > 0 else 0.0
+                total[name] = total.get(name, 0.0) + cosine / len(self.exact)
+        return total
+
+
+class OnlineRule(LearningRule):
+    """Base of the online rules: subclasses give spatial credit.
+
+    Attributes:
+        exact: whether errors travel down through transposed weights (spatial backpropagation).
+        probe: set to a :class:`CreditProbe` to record credit against the exact error.
+    """
+
+    Options: ClassVar[type[RuleOptions]] = OnlineOptions
+    exact: ClassVar[bool] = False
+
+    def __init__(
+        self, network: Network, options: OnlineOptions, *, generator: torch.Generator
+    ) -> None:
+        super().__init__(network, options, generator=generator)
+        classify_signals(network)
+        self.probe: CreditProbe | None = None
+        self.local = LocalReadouts(network, generator) if options.local_learning else None
+
+    def begin(self, batch_like: Tensor, timesteps: int, generator: torch.Generator) -> None:
+        """Prepare for a batch; called before its first step."""
+
+    def perturbation(self, index: int) -> Perturbation | None:
+        """Return the noise of time step ``index``, or None for a clean forward."""
+        return None
+
+    def credit(self, moment: Moment) -> Mapping[str, Tensor]:
+        """Return ``g = dL/ds`` by layer, divided by the batch size."""
+        return {}
+
+    @torch.no_grad()
+    def learn(
+        self,
+        inputs: Iterable[Tensor],
+        timesteps: int,
+        targets: Tensor,
+        *,
+        generator: torch.Generator,
+        after_step: AfterStep | None = None,
+    ) -> Outcome:
+        options: OnlineOptions = self.options
+        online = options.update == "online"
+        if online and after_step is None:
+            raise UsageError('update="online" needs after_step, the optimiser step of the loop.')
+        objective = Objective(options.mse_weight, timesteps)
+        forward: ForwardPass | None = None
+        loss = logits = torch.zeros(())
+        rates: dict[str, Tensor] = {}
+        seen = 0
+        for index, x in enumerate(inputs):
+            if forward is None:
+                sums = GradientSums(self.network)
+                forward = ForwardPass(self.network, sums, x, reuse_constant_input=not online)
+                self.begin(x, timesteps, generator)
+            record = forward.step(x, self.perturbation(index))
+            error = objective.errors(record.logits, targets)
+            moment = Moment(index, timesteps, record, error, targets, objective)
+            self._assign(forward, moment)
+            loss = loss.to(error) + objective.losses(record.logits, targets).mean()
+            logits = record.logits if index == 0 else logits + record.logits
+            for name, spikes in record.spikes.items():
+                rate = spikes.mean()
+                rates[name] = rates[name] + rate if name in rates else rate
+            seen += 1
+            if online and after_step is not None:
+                sums.deposit()
+                after_step()
+                sums.refresh()
+        if forward is None or seen != timesteps:
+            raise UsageError(f"expected {timesteps} time steps of input, got {seen}.")
+        if not online:
+            sums.deposit()
+        return Outcome(
+            loss, logits / timesteps, {name: rate / timesteps for name, rate in rates.items()}
+        )
+
+    def _assign(self, forward: ForwardPass, moment: Moment) -> None:
+        """Find every layer's credit for one step and sum the gradients it gives."""
+        error = moment.error / moment.batch
+        credit = dict(self.credit(moment))
+        if self.local is not None:
+            record = moment.record
+            local = self.local.learn(
+                record.spikes,
+                record.traces,
+                moment.objective,
+                moment.targets,
+                self.options.local_weight,
+            )
+            for name, part in local.items():
+                credit[name] = credit[name] + part if name in credit else part
+        assigned: dict[str, Tensor] | None = {} if self.probe else None
+        propagate(
+            forward, moment.record, error, credit, exact=self.exact, received=assigned
+        )
+        if self.probe is not None and assigned is not None:
+            truth: dict[str, Tensor] = {}
+            propagate(
+                forward,
+                moment.record,
+                error,
+                {},
+                exact=True,
+                accumulate=False,
+                received=truth,
+            )
+            self.probe.assigned.append(assigned)
+            self.probe.exact.append(truth)

@@ -1,0 +1,222 @@
+"""Online pseudo-zeroth-order training: one noisy forward, momentum feedback, no spatial backprop."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from neuro.errors import UsageError
+from neuro.layers import Network
+from neuro.learning.direct import DirectOptions, DirectRule, blocks_of
+from neuro.learning.feedback import MomentumFeedback
+from neuro.learning.local import LocalReadout
+from neuro.learning.online import Moment
+from neuro.learning.pass_through import Perturbation
+from neuro.learning.rule import RuleOptions
+from neuro.learning.zeroth_order import NoiseSource, PerturbedOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class OPZOOptions(PerturbedOptions, DirectOptions):
+    """Options of ``opzo``.
+
+    Attributes:
+        feedback_momentum: lam of the feedback matrices; 0.999 for dense nets, 0.9999 or more for
+            deep convolutional nets or small batches.
+        feedback_ramp: k0; the k-th update uses min(lam, k / (k + k0)). 0 for none.
+        inverse_alpha: "drop" the factor 1/alpha of the estimate, as in the paper's practice, or
+            "keep" it. With SGD, keep it and correct the bias; Adam does not see the difference.
+        bias_correction: use M / (1 - lam^k), since M starts at zero.
+        feedback_update: update M at every time step ("per_step") or once per antithetic pair
+            ("per_pair") with z (o[t] - o[t+1]) / 2; a step left over updates alone.
+        feedback_order: read M "before" or "after" this step's update.
+        freeze_feedback_after: number of batches after which M stays as it is; None for never.
+        centre_logits: subtract a running mean of the logits from o before it enters M.
+        intermediate_learning: give the middle layer a classifier whose error, through feedback
+            matrices of its own, adds to the credit of the layers below it.
+    """
+
+    name: Literal["opzo"] = "opzo"
+    feedback_momentum: float = 0.999
+    feedback_ramp: int = 0
+    inverse_alpha: Literal["drop", "keep"] = "drop"
+    bias_correction: bool = False
+    feedback_update: Literal["per_step", "per_pair"] = "per_step"
+    feedback_order: Literal["before", "after"] = "before"
+    freeze_feedback_after: int | None = None
+    centre_logits: bool = False
+    intermediate_learning: bool = False
+
+
+CENTRE_MOMENTUM = 0.99
+
+
+class OPZO(DirectRule):
+    """Credit through feedback matrices estimated from the noise of the one forward pass::
+
+        h_l = scale * (s_l + alpha * z_l)                      noise on spikes (or on u: "pre")
+        M_l <- lam * M_l + (1 - lam) * mean_b z_l o^T          (times 1/alpha when kept)
+        g_l = M_l e,   delta_l = g_l * psi(u_l - threshold),   dL/dW_l = sum_t delta_l a_{l-1}^T
+
+    ``e`` is the first-order error of the loss at the output, so only the network is treated as a
+    black box, not the loss. The read-out uses ``e`` directly. Noise is off in evaluation.
+
+    Source: Xiao, Meng, Zhang, He, Lin, "Online pseudo-zeroth-order training of neuromorphic spiking
+    neural networks", arXiv 2407.12516. alpha, lam and the zero start of M are our choices: the
+    values used there are not public.
+    """
+
+    Options: ClassVar[type[RuleOptions]] = OPZOOptions
+    summary: ClassVar[str] = "online pseudo-zeroth-order: momentum feedback from forward noise"
+
+    def __init__(
+        self, network: Network, options: OPZOOptions, *, generator: torch.Generator
+    ) -> None:
+        super().__init__(network, options, generator=generator)
+        if not 0 <= options.feedback_momentum < 1:
+            raise UsageError(
+                f"rule.feedback_momentum must lie in [0, 1), got {options.feedback_momentum:g}."
+            )
+        if options.feedback_update == "per_pair" and not options.antithetic:
+            raise UsageError('rule.feedback_update="per_pair" needs rule.antithetic=true.')
+        self._source = NoiseSource(network, options)
+        self._gain = 1 / options.alpha if options.inverse_alpha == "keep" else 1.0
+        self._blocks = blocks_of(network, options)
+        layers = list(network.neuron_nodes)
+        self.feedback = self._matrices(layers, network.classes)
+        self.batches: Tensor
+        self.logit_mean: Tensor
+        self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("logit_mean", torch.zeros(network.classes))
+        self.intermediate: Intermediate | None = None
+        if options.intermediate_learning:
+            if len(layers) < 2:
+                raise UsageError(
+                    "rule.intermediate_learning needs at least two spiking layers, "
+                    f"this network has {len(layers)}."
+                )
+            middle = layers[len(layers) // 2]
+            readout = LocalReadout(
+                network.shapes[middle],
+                network.classes,
+                network.neuron_nodes[middle].scale,
+                generator,
+            )
+            below = self._matrices(layers[: len(layers) // 2], network.classes)
+            self.intermediate = Intermediate(middle, readout, below)
+        self._first_of_pair: dict[str, Tensor] = {}
+
+    def begin(self, batch_like: Tensor, timesteps: int, generator: torch.Generator) -> None:
+        super().begin(batch_like, timesteps, generator)
+        self._source.begin(batch_like, generator)
+        self._first_of_pair = {}
+        self.batches += 1
+
+    def perturbation(self, index: int) -> Perturbation:
+        return self._source.step(index)
+
+    def project(self, name: str, error: Tensor) -> Tensor:
+        return _momentum(self.feedback, name).project(error)
+
+    def credit(self, moment: Moment) -> dict[str, Tensor]:
+        logits = self._centred(moment.record.logits)
+        middle = self.intermediate
+        middle_logits = None if middle is None else middle.logits(moment)
+        if self.options.feedback_order == "before":
+            credit = super().credit(moment)
+            extra = {} if middle is None else middle.credit(moment, middle_logits)
+            self._absorb(moment, logits, middle_logits)
+        else:
+            self._absorb(moment, logits, middle_logits)
+            credit = super().credit(moment)
+            extra = {} if middle is None else middle.credit(moment, middle_logits)
+        for name, part in extra.items():
+            credit[name] = credit[name] + part if name in credit else part
+        return credit
+
+    def _absorb(self, moment: Moment, logits: Tensor, middle_logits: Tensor | None) -> None:
+        limit = self.options.freeze_feedback_after
+        if limit is not None and int(self.batches) > limit:
+            return
+        _update(self.feedback, self._pair(moment, "output", logits), self._source, self._gain)
+        if self.intermediate is not None and middle_logits is not None:
+            estimate = self._pair(moment, "middle", middle_logits)
+            _update(self.intermediate.feedback, estimate, self._source, self._gain)
+
+    def _pair(self, moment: Moment, key: str, logits: Tensor) -> Tensor | None:
+        """Return the outputs to correlate with this step's noise, or None to wait for the pair."""
+        if self.options.feedback_update == "per_step":
+            return logits
+        if moment.index % 2 == 1:
+            return (logits - self._first_of_pair.pop(key)) / 2
+        if moment.index == moment.timesteps - 1:
+            return logits
+        self._first_of_pair[key] = logits
+        return None
+
+    def _centred(self, logits: Tensor) -> Tensor:
+        if not self.options.centre_logits:
+            return logits
+        centred = logits - self.logit_mean
+        self.logit_mean.mul_(CENTRE_MOMENTUM).add_(logits.mean(0), alpha=1 - CENTRE_MOMENTUM)
+        return centred
+
+    def _matrices(self, layers: list[str], outputs: int) -> nn.ModuleDict:
+        options = self.options
+        return nn.ModuleDict(
+            {
+                name: MomentumFeedback(
+                    self.network.shapes[name],
+                    outputs,
+                    self._blocks[name],
+                    momentum=options.feedback_momentum,
+                    ramp=options.feedback_ramp,
+                    bias_correction=options.bias_correction,
+                )
+                for name in layers
+            }
+        )
+
+
+class Intermediate(nn.Module):
+    """A classifier at the middle layer with feedback matrices to the layers below.
+
+    Its logits come from the noisy signal that layer emits, so the same noise of the lower layers
+    estimates their Jacobian to it; the middle layer itself gets the classifier's transpose.
+    """
+
+    def __init__(self, middle: str, readout: LocalReadout, feedback: nn.ModuleDict) -> None:
+        super().__init__()
+        self.middle = middle
+        self.readout = readout
+        self.feedback = feedback
+
+    def logits(self, moment: Moment) -> Tensor:
+        """Return the classifier's logits ``(B, m)`` on what the middle layer emits."""
+        return self.readout.logits(self.readout.features(moment.record.values[self.middle]))
+
+    def credit(self, moment: Moment, logits: Tensor | None) -> dict[str, Tensor]:
+        """Train the classifier on this step; return the credit of the middle layer and below."""
+        assert logits is not None
+        error = moment.objective.errors(logits, moment.targets) / moment.batch
+        self.readout.learn(error, moment.record.traces[self.middle])
+        credit = {name: _momentum(self.feedback, name).project(error) for name in self.feedback}
+        shape = moment.record.spikes[self.middle].shape
+        credit[self.middle] = self.readout.credit(error, shape)
+        return credit
+
+
+def _momentum(matrices: nn.ModuleDict, name: str) -> MomentumFeedback:
+    feedback = matrices[name]
+    assert isinstance(feedback, MomentumFeedback)
+    return feedback
+
+
+def _update(
+    matrices: nn.ModuleDict, outputs: Tensor | None, source: NoiseSource, gain: float
+) -> None:
+    if outputs is None:
+        return
+    for name in matrices:
+        _momentum(matrices, name).absorb(source.noise[name], outputs, gain)

@@ -1,0 +1,30 @@
+"""Eligibility traces: the past of a neuron's spikes as its own membrane would filter it."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from neuro.neurons import Filter
+
+
+class Trace:
+    """One value per presynaptic neuron, whatever the number of its synapses.
+
+    For a leaky neuron, ``a[t] = decay * a[t-1] + s[t] = sum_{k<=t} decay^(t-k) s[k]``
+    (Xiao et al. 2022, eq. 7). Neurons with several time constants filter in cascade. Injected
+    noise never enters: the trace sees spikes only.
+    """
+
+    def __init__(self, filters: Sequence[Filter]) -> None:
+        self.filters = tuple(filters)
+        self.stages: list[Tensor] = []
+
+    def update(self, spikes: Tensor) -> Tensor:
+        """Take in ``s[t]`` and return ``a[t]``; the tensor returned is overwritten next step."""
+        signal = spikes
+        if not self.stages:
+            self.stages = [spikes.new_zeros(spikes.shape) for _ in self.filters]
+        for stage, leaky in zip(self.stages, self.filters, strict=True):
+            stage.mul_(leaky.decay).add_(signal, alpha=float(leaky.gain))
+            signal = stage
+        return signal

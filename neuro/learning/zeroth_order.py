@@ -1,0 +1,104 @@
+"""Single-point zeroth-order training by node perturbation."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from neuro.errors import UsageError
+from neuro.layers import Network
+from neuro.learning.noise import NoiseKind, draw_noise
+from neuro.learning.online import Moment, OnlineOptions, OnlineRule
+from neuro.learning.pass_through import NoiseSite, Perturbation
+from neuro.learning.rule import RuleOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class PerturbedOptions(OnlineOptions):
+    """Options of rules that perturb neurons.
+
+    Attributes:
+        noise: distribution of the perturbation.
+        noise_at: "post" adds it to the spikes that go on, "pre" to the membrane potential.
+        alpha: strength, the standard deviation of what is added.
+        antithetic: use z and -z in every two time steps.
+    """
+
+    noise: NoiseKind = "gaussian"
+    noise_at: NoiseSite = "post"
+    alpha: float = 0.2
+    antithetic: bool = True
+
+
+class NoiseSource:
+    """Draws each layer's perturbation, time step by time step; keeps z only for a pair's second half."""
+
+    def __init__(self, network: Network, options: PerturbedOptions) -> None:
+        if not options.alpha > 0:
+            raise UsageError(f"rule.alpha must be > 0, got {options.alpha:g}.")
+        self._network = network
+        self._options = options
+        self._like: Tensor | None = None
+        self._generator: torch.Generator | None = None
+        self.noise: dict[str, Tensor] = {}
+
+    def begin(self, batch_like: Tensor, generator: torch.Generator) -> None:
+        """Start a batch."""
+        self._like, self._generator = batch_like, generator
+        self.noise = {}
+
+    def step(self, index: int) -> Perturbation:
+        """Return the perturbation of time step ``index``; odd steps of a pair negate the even ones."""
+        options, like, generator = self._options, self._like, self._generator
+        assert like is not None and generator is not None
+        if options.antithetic and index % 2 == 1:
+            self.noise = {name: -z for name, z in self.noise.items()}
+        else:
+            self.noise = {
+                name: draw_noise(
+                    options.noise,
+                    like.new_empty((like.shape[0], *self._network.shapes[name])),
+                    generator,
+                )
+                for name in self._network.neuron_nodes
+            }
+        return Perturbation(self.noise, options.alpha, options.noise_at)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZeroOrderOptions(PerturbedOptions):
+    """Options of ``zo``."""
+
+    name: Literal["zo"] = "zo"
+
+
+class ZeroOrder(OnlineRule):
+    """Credit from the scalar loss alone, ``g_l[t] = L[t] z_l[t] / alpha`` per sample.
+
+    Unbiased for the gradient of the smoothed loss, with a variance that grows with the number of
+    neurons. The read-out learns from its first-order error, as in OPZO.
+    """
+
+    Options: ClassVar[type[RuleOptions]] = ZeroOrderOptions
+    summary: ClassVar[str] = "single-point zeroth order: noise times the scalar loss"
+
+    def __init__(
+        self, network: Network, options: ZeroOrderOptions, *, generator: torch.Generator
+    ) -> None:
+        super().__init__(network, options, generator=generator)
+        self._source = NoiseSource(network, options)
+
+    def begin(self, batch_like: Tensor, timesteps: int, generator: torch.Generator) -> None:
+        self._source.begin(batch_like, generator)
+
+    def perturbation(self, index: int) -> Perturbation:
+        return self._source.step(index)
+
+    def credit(self, moment: Moment) -> dict[str, Tensor]:
+        losses = moment.objective.losses(moment.record.logits, moment.targets)
+        factor = losses / (self.options.alpha * moment.batch)
+        return {
+            name: noise * factor.view(-1, *(1,) * (noise.ndim - 1))
+            for name, noise in self._source.noise.items()
+        }
