@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from neuro.data import digits
+from neuro.data import digits, mnist1d
+from neuro.data.cifar import CIFAR10_ENTRY, CIFAR100_ENTRY
 from neuro.data.dataset import Dataset
 from neuro.data.entry import DatasetEntry, LoadRequest, default_data_dir
 from neuro.data.mnist import FASHION_MNIST_ENTRY, MNIST_ENTRY
@@ -13,6 +14,9 @@ _ENTRIES: tuple[DatasetEntry, ...] = (
     digits.ENTRY,
     MNIST_ENTRY,
     FASHION_MNIST_ENTRY,
+    CIFAR10_ENTRY,
+    CIFAR100_ENTRY,
+    mnist1d.ENTRY,
 )
 DATASETS: dict[str, DatasetEntry] = {entry.name: entry for entry in _ENTRIES}
 

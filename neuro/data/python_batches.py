@@ -1,0 +1,145 @@
+"""Read CIFAR's Python batches: pickled dicts of one byte array, without running any pickle code.
+
+The only names a batch may refer to are those of a pickled numpy array, and none of them reaches
+numpy: stand-ins record the shape and the raw bytes. Every other name is refused.
+"""
+
+import io
+import pickle
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neuro.errors import DataError
+
+PIXELS = 3 * 32 * 32
+
+
+class _PickledType:
+    """Stands for a pickled ``numpy.dtype``: keeps its type code only."""
+
+    def __init__(self, code: Any) -> None:
+        self.code = code.decode("latin1") if isinstance(code, bytes) else code
+
+    def __setstate__(self, state: Any) -> None:
+        """Byte order and field layout: of no meaning for bytes, and nothing else is accepted."""
+
+
+class _PickledArray:
+    """Stands for a pickled ``numpy.ndarray``: keeps shape, type and bytes."""
+
+    state: tuple[Any, ...] = ()
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+    def as_bytes(self) -> npt.NDArray[np.uint8]:
+        _version, shape, dtype, fortran_order, content = self.state
+        if not isinstance(dtype, _PickledType) or dtype.code != "u1":
+            raise pickle.UnpicklingError("the array does not hold unsigned bytes")
+        values = np.frombuffer(content, dtype=np.uint8)
+        return values.reshape(shape, order="F" if fortran_order else "C")
+
+
+class _Name:
+    """A global that a pickle may refer to. Refuses to be given state, so it cannot be altered."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state: Any) -> None:
+        raise pickle.UnpicklingError("a name cannot be given state")
+
+
+class _ArrayClass(_Name):
+    pass
+
+
+class _MakeArray(_Name):
+    def __call__(self, array_class: Any, shape: Any, code: Any) -> _PickledArray:
+        if not isinstance(array_class, _ArrayClass):
+            raise pickle.UnpicklingError("not an array")
+        return _PickledArray()
+
+
+class _MakeType(_Name):
+    def __call__(self, code: Any, *_align_and_copy: Any) -> _PickledType:
+        return _PickledType(code)
+
+
+class _EncodeLatin1(_Name):
+    """Python 3 writes the bytes of an array as text when it pickles for Python 2."""
+
+    def __call__(self, text: str, encoding: str) -> bytes:
+        if encoding not in ("latin1", "latin-1"):
+            raise pickle.UnpicklingError(f"encoding {encoding!r} is not allowed")
+        return text.encode("latin1")
+
+
+_ALLOWED: dict[tuple[str, str], _Name] = {
+    ("numpy", "ndarray"): _ArrayClass(),
+    ("numpy", "dtype"): _MakeType(),
+    ("numpy.core.multiarray", "_reconstruct"): _MakeArray(),
+    ("numpy._core.multiarray", "_reconstruct"): _MakeArray(),
+    ("_codecs", "encode"): _EncodeLatin1(),
+}
+
+
+class _BatchUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        allowed = _ALLOWED.get((module, name))
+        if allowed is None:
+            raise pickle.UnpicklingError(f"it refers to {module}.{name}, which no batch needs")
+        return allowed
+
+
+def read_batch(
+    content: bytes, *, where: str, label_key: str, samples: int, classes: int, remedy: str
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """Decode one batch file.
+
+    Args:
+        content: the whole file.
+        where: its name, for messages.
+        label_key: ``"labels"`` or ``"fine_labels"``.
+        samples: how many images it must hold.
+        classes: labels must be in 0..classes-1.
+        remedy: a sentence for the error message: how to get the right file.
+
+    Returns:
+        Images ``[samples, 3, 32, 32]`` (a view of the file's bytes) and labels ``[samples]``.
+
+    Raises:
+        DataError: not such a batch, or it refers to anything but one plain array.
+    """
+    try:
+        batch = _BatchUnpickler(io.BytesIO(content), encoding="bytes").load()
+        if not isinstance(batch, dict):
+            raise pickle.UnpicklingError(f"it holds a {type(batch).__name__}, not a dict")
+        entries = {
+            key.decode("latin1") if isinstance(key, bytes) else key: value
+            for key, value in batch.items()
+        }
+        images = entries["data"].as_bytes()
+        labels = np.array(entries[label_key], dtype=np.int64)
+    # Damaged or hostile bytes make pickle raise whatever they please.
+    except Exception as error:
+        raise DataError(
+            f"{where}: not a readable CIFAR batch ({type(error).__name__}: {error}; "
+            f"{len(content):,} bytes). {remedy}"
+        ) from error
+    if images.shape != (samples, PIXELS):
+        raise DataError(
+            f"{where}: expected images of shape {[samples, PIXELS]}, "
+            f"got {list(images.shape)}. {remedy}"
+        )
+    if labels.shape != (samples,):
+        raise DataError(
+            f"{where}: expected {samples} labels, got shape {list(labels.shape)}. {remedy}"
+        )
+    if labels.min() < 0 or labels.max() >= classes:
+        raise DataError(
+            f"{where}: labels span {labels.min()}..{labels.max()}, expected 0..{classes - 1}. "
+            f"{remedy}"
+        )
+    return images.reshape(samples, 3, 32, 32), labels
