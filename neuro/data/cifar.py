@@ -4,16 +4,13 @@ Where several forms lie in one place, the first of these is read: unpacked Pytho
 published archive of them, an image folder, an archive of one. ``Dataset.source`` names it.
 """
 
-import tarfile
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
 
 from neuro.data.dataset import Dataset, Split
@@ -28,9 +25,9 @@ from neuro.data.image_folder import (
     folder_fingerprint,
     is_image_folder,
 )
-from neuro.data.locate import describe_size, existing_folders, first_file, not_found
-from neuro.data.python_batches import read_batch
-from neuro.errors import DataError, UsageError
+from neuro.data.locate import existing_folders, first_file, not_found
+from neuro.data.python_batches import BatchSet, decode_batch_archive, decode_batch_folder
+from neuro.errors import UsageError
 
 Source = Literal["auto", "batches", "images"]
 SOURCES: tuple[str, ...] = ("auto", "batches", "images")
@@ -44,8 +41,7 @@ class CifarSet:
         name: registry name; also the folder that downloads go to.
         archive: the published archive of Python batches.
         batch_folder: the folder it unpacks to.
-        train_batches, test_batches: file name and number of images of each batch.
-        label_key: key of the labels in a batch.
+        batches: the files in it.
         class_names: in label order, which is alphabetical.
         mean, std: per channel, of the training images divided by 255.
         image_folders: names of folders that may hold ``train/<class>``.
@@ -55,9 +51,7 @@ class CifarSet:
     name: str
     archive: RemoteFile
     batch_folder: str
-    train_batches: tuple[tuple[str, int], ...]
-    test_batches: tuple[tuple[str, int], ...]
-    label_key: str
+    batches: BatchSet
     class_names: tuple[str, ...]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -65,26 +59,11 @@ class CifarSet:
     image_archives: tuple[str, ...]
 
     @property
-    def remedy(self) -> str:
-        return (
-            f"Replace it by {self.archive.url} ({describe_size(self.archive.size)}, "
-            f"{self.archive.checksum}), or delete it from the download folder to get it again."
-        )
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Images per split."""
-        return {
-            "train": sum(count for _, count in self.train_batches),
-            "test": sum(count for _, count in self.test_batches),
-        }
-
-    @property
     def tree(self) -> ImageTree:
         classes = len(self.class_names)
         return ImageTree(
             class_names=self.class_names,
-            per_class={split: count // classes for split, count in self.counts.items()},
+            per_class={split: count // classes for split, count in self.batches.counts.items()},
             size=(32, 32),
             remedy="Unpack or fetch the image set again, or use the published batches: "
             f"{self.archive.url}.",
@@ -116,9 +95,8 @@ def find(root: Path, cifar: CifarSet, source: Source = "auto") -> Found | None:
 
 def _batch_forms(root: Path, cifar: CifarSet) -> Iterator[Found]:
     folders = existing_folders(root, cifar.layouts)
-    names = [name for name, _ in (*cifar.train_batches, *cifar.test_batches)]
     for folder in (*(folder / cifar.batch_folder for folder in folders), *folders):
-        if first_file(folder, names) is not None:
+        if first_file(folder, cifar.batches.names) is not None:
             yield Found("batch folder", folder)
     for folder in folders:
         if (archive := first_file(folder, [cifar.archive.name])) is not None:
@@ -146,10 +124,10 @@ def read(found: Found, cifar: CifarSet, cache_dir: Path) -> Arrays:
     path, tree = found.path, cifar.tree
     match found.form:
         case "batch folder":
-            return _decode_batch_folder(path, cifar)
+            return decode_batch_folder(path, cifar.batches)
         case "batch archive":
             key = f"{cifar.name}-batches-{file_fingerprint(path)}"
-            decode = partial(_decode_batch_archive, path, cifar)
+            decode = partial(decode_batch_archive, path, cifar.batches)
         case "image folder":
             key = f"{cifar.name}-images-{folder_fingerprint(path)}"
             decode = partial(decode_folder, path, tree)
@@ -215,59 +193,6 @@ def _split(arrays: Arrays, split: str) -> Split:
     )
 
 
-def _decode_batch_folder(folder: Path, cifar: CifarSet) -> Arrays:
-    def content(name: str) -> bytes:
-        path = folder / name
-        if not path.is_file():
-            raise DataError(
-                f"{path} is missing (other batches are there). Unpack {cifar.archive.url} again."
-            )
-        return path.read_bytes()
-
-    return _decode_batches(content, str(folder), cifar)
-
-
-def _decode_batch_archive(archive: Path, cifar: CifarSet) -> Arrays:
-    wanted = {name for name, _ in (*cifar.train_batches, *cifar.test_batches)}
-    contents: dict[str, bytes] = {}
-    try:
-        with tarfile.open(archive, "r|gz") as tar:
-            for member in tar:
-                name = PurePosixPath(member.name).name
-                stream = tar.extractfile(member) if member.isfile() and name in wanted else None
-                if stream is not None:
-                    contents[name] = stream.read()
-    except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
-        raise DataError(
-            f"{archive}: truncated or damaged: expected {describe_size(cifar.archive.size)}, "
-            f"got {archive.stat().st_size:,} ({error}). {cifar.remedy}"
-        ) from error
-    missing = wanted - contents.keys()
-    if missing:
-        raise DataError(f"{archive}: lacks {', '.join(sorted(missing))}. {cifar.remedy}")
-    return _decode_batches(contents.pop, str(archive), cifar)
-
-
-def _decode_batches(content: Callable[[str], bytes], where: str, cifar: CifarSet) -> Arrays:
-    arrays: Arrays = {}
-    for split, batches in (("train", cifar.train_batches), ("test", cifar.test_batches)):
-        inputs = np.empty((cifar.counts[split], 3, 32, 32), dtype=np.uint8)
-        targets = np.empty(cifar.counts[split], dtype=np.int64)
-        start = 0
-        for name, count in batches:
-            inputs[start : start + count], targets[start : start + count] = read_batch(
-                content(name),
-                where=f"{where}: {name}",
-                label_key=cifar.label_key,
-                samples=count,
-                classes=len(cifar.class_names),
-                remedy=cifar.remedy,
-            )
-            start += count
-        arrays[f"{split}_inputs"], arrays[f"{split}_targets"] = inputs, targets
-    return arrays
-
-
 def _names(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
@@ -275,18 +200,23 @@ def _names(text: str) -> tuple[str, ...]:
 _LICENCE = "no formal licence; cite the report"
 _CITATION = "Krizhevsky: Learning multiple layers of features from tiny images, 2009"
 
+_CIFAR10_ARCHIVE = RemoteFile(
+    "cifar-10-python.tar.gz",
+    "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+    170498071,
+    "md5:c58f30108f718f92721af3b95e74349a",
+)
 CIFAR10 = CifarSet(
     name="cifar10",
-    archive=RemoteFile(
-        "cifar-10-python.tar.gz",
-        "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
-        170498071,
-        "md5:c58f30108f718f92721af3b95e74349a",
-    ),
+    archive=_CIFAR10_ARCHIVE,
     batch_folder="cifar-10-batches-py",
-    train_batches=tuple((f"data_batch_{number}", 10000) for number in range(1, 6)),
-    test_batches=(("test_batch", 10000),),
-    label_key="labels",
+    batches=BatchSet(
+        train=tuple((f"data_batch_{number}", 10000) for number in range(1, 6)),
+        test=(("test_batch", 10000),),
+        label_key="labels",
+        classes=10,
+        published=_CIFAR10_ARCHIVE,
+    ),
     class_names=_names("airplane automobile bird cat deer dog frog horse ship truck"),
     mean=(0.4914, 0.4822, 0.4465),
     std=(0.2470, 0.2435, 0.2616),
@@ -294,18 +224,23 @@ CIFAR10 = CifarSet(
     image_archives=("cifar10-jpg", "cifar10-png", "cifar10-images", "CIFAR-10-images"),
 )
 
+_CIFAR100_ARCHIVE = RemoteFile(
+    "cifar-100-python.tar.gz",
+    "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
+    169001437,
+    "md5:eb9058c3a382ffc7106e4002c42a8d85",
+)
 CIFAR100 = CifarSet(
     name="cifar100",
-    archive=RemoteFile(
-        "cifar-100-python.tar.gz",
-        "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
-        169001437,
-        "md5:eb9058c3a382ffc7106e4002c42a8d85",
-    ),
+    archive=_CIFAR100_ARCHIVE,
     batch_folder="cifar-100-python",
-    train_batches=(("train", 50000),),
-    test_batches=(("test", 10000),),
-    label_key="fine_labels",
+    batches=BatchSet(
+        train=(("train", 50000),),
+        test=(("test", 10000),),
+        label_key="fine_labels",
+        classes=100,
+        published=_CIFAR100_ARCHIVE,
+    ),
     class_names=_names(
         """apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus
         butterfly camel can castle caterpillar cattle chair chimpanzee clock cloud cockroach couch

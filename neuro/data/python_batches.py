@@ -6,11 +6,19 @@ numpy: stand-ins record the shape and the raw bytes. Every other name is refused
 
 import io
 import pickle
+import tarfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from neuro.data.decoded import Arrays
+from neuro.data.entry import RemoteFile
+from neuro.data.locate import describe_size
 from neuro.errors import DataError
 
 PIXELS = 3 * 32 * 32
@@ -143,3 +151,109 @@ def read_batch(
             f"{remedy}"
         )
     return images.reshape(samples, 3, 32, 32), labels
+
+
+@dataclass(frozen=True)
+class BatchSet:
+    """The batch files of a data set.
+
+    Args:
+        train, test: file name and number of images of each batch, in order.
+        label_key: key of the labels in a batch.
+        classes: number of classes.
+        published: the archive they come in.
+    """
+
+    train: tuple[tuple[str, int], ...]
+    test: tuple[tuple[str, int], ...]
+    label_key: str
+    classes: int
+    published: RemoteFile
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(name for name, _ in (*self.train, *self.test))
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Images per split."""
+        return {
+            "train": sum(count for _, count in self.train),
+            "test": sum(count for _, count in self.test),
+        }
+
+    @property
+    def remedy(self) -> str:
+        return (
+            f"Replace it by {self.published.url} ({describe_size(self.published.size)}, "
+            f"{self.published.checksum}), or delete it from the download folder to get it again."
+        )
+
+
+def decode_batch_folder(folder: Path, batches: BatchSet) -> Arrays:
+    """Read unpacked batches.
+
+    Returns:
+        ``<split>_inputs`` uint8 ``[N, 3, 32, 32]`` and ``<split>_targets`` int64 ``[N]``.
+
+    Raises:
+        DataError: a batch is missing or damaged.
+    """
+
+    def content(name: str) -> bytes:
+        path = folder / name
+        if not path.is_file():
+            raise DataError(
+                f"{path} is missing (other batches are there). "
+                f"Unpack {batches.published.url} again."
+            )
+        return path.read_bytes()
+
+    return _decode(content, str(folder), batches)
+
+
+def decode_batch_archive(archive: Path, batches: BatchSet) -> Arrays:
+    """Read batches from the published ``.tar.gz``; see :func:`decode_batch_folder`.
+
+    Raises:
+        DataError: the archive is truncated or damaged, or a batch is missing or damaged.
+    """
+    contents: dict[str, bytes] = {}
+    try:
+        with tarfile.open(archive, "r|gz") as tar:
+            for member in tar:
+                name = PurePosixPath(member.name).name
+                wanted = member.isfile() and name in batches.names
+                stream = tar.extractfile(member) if wanted else None
+                if stream is not None:
+                    contents[name] = stream.read()
+    except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
+        raise DataError(
+            f"{archive}: truncated or damaged: expected {describe_size(batches.published.size)}, "
+            f"got {archive.stat().st_size:,} ({error}). {batches.remedy}"
+        ) from error
+    missing = set(batches.names) - contents.keys()
+    if missing:
+        raise DataError(f"{archive}: lacks {', '.join(sorted(missing))}. {batches.remedy}")
+    return _decode(contents.pop, str(archive), batches)
+
+
+def _decode(content: Callable[[str], bytes], where: str, batches: BatchSet) -> Arrays:
+    arrays: Arrays = {}
+    for split, files in (("train", batches.train), ("test", batches.test)):
+        inputs = np.empty((batches.counts[split], 3, 32, 32), dtype=np.uint8)
+        targets = np.empty(batches.counts[split], dtype=np.int64)
+        start = 0
+        for name, count in files:
+            chosen = slice(start, start + count)
+            inputs[chosen], targets[chosen] = read_batch(
+                content(name),
+                where=f"{where}: {name}",
+                label_key=batches.label_key,
+                samples=count,
+                classes=batches.classes,
+                remedy=batches.remedy,
+            )
+            start += count
+        arrays[f"{split}_inputs"], arrays[f"{split}_targets"] = inputs, targets
+    return arrays
