@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from neuro.data.partial import PREFIX, remove_stale
+
 Arrays = dict[str, npt.NDArray[np.generic]]
 # Part of every key: to be raised when the meaning of stored arrays changes.
 FORMAT = 1
@@ -67,7 +69,8 @@ def _read(folder: Path, shapes: Mapping[str, tuple[int, ...]]) -> Arrays:
 
 def _write(folder: Path, arrays: Arrays) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".partial-"))
+    remove_stale(folder.parent)
+    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=PREFIX))
     try:
         for name, array in arrays.items():
             with (partial / f"{name}.npy").open("wb") as stream:
@@ -75,8 +78,11 @@ def _write(folder: Path, arrays: Arrays) -> None:
                 stream.flush()
                 os.fsync(stream.fileno())
         partial.chmod(0o755)
-        # Another process may have been first with the same arrays: keep those.
-        if not folder.exists():
+        try:
             partial.rename(folder)
+        except OSError:
+            # Another process may have been first with the same arrays: keep those.
+            if not folder.is_dir():
+                raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)

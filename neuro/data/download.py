@@ -3,7 +3,6 @@
 import os
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,13 +10,11 @@ import pooch
 
 from neuro.data.entry import RemoteFile
 from neuro.data.locate import describe_size, how_to_get
+from neuro.data.partial import PREFIX, remove_stale
 from neuro.errors import DataError
 
 CHUNK_BYTES = 1 << 16
-# A running download touches its file at every chunk, and gives up after TIMEOUT_S without one.
 TIMEOUT_S = 30
-STALE_AFTER_S = 600
-PARTIAL_PREFIX = ".partial-"
 
 
 class _Progress:
@@ -73,7 +70,7 @@ def fetch(name: str, licence: str, files: Sequence[RemoteFile], folder: Path) ->
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _remove_stale_partials(folder)
+        remove_stale(folder)
     except OSError as error:
         raise DataError(
             f"{name}: cannot write to {folder} ({error}). "
@@ -91,12 +88,16 @@ def fetch(name: str, licence: str, files: Sequence[RemoteFile], folder: Path) ->
 
 
 def _download(name: str, file: RemoteFile, folder: Path) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=PARTIAL_PREFIX)
+    descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=PREFIX)
     partial = Path(temporary)
     try:
         with os.fdopen(descriptor, "wb") as stream:
             downloader = pooch.HTTPDownloader(
-                progressbar=_Progress(file.name), chunk_size=CHUNK_BYTES, timeout=TIMEOUT_S
+                progressbar=_Progress(file.name),
+                chunk_size=CHUNK_BYTES,
+                timeout=TIMEOUT_S,
+                # The bytes as published: sizes and checksums are of these.
+                headers={"Accept-Encoding": "identity"},
             )
             downloader(file.url, stream, None)
             stream.flush()
@@ -129,9 +130,3 @@ def _mismatch(file: RemoteFile, path: Path) -> str | None:
         if got != expected:
             return f"expected {algorithm} {expected}, got {got} ({size:,} bytes)"
     return None
-
-
-def _remove_stale_partials(folder: Path) -> None:
-    for path in folder.glob(f"{PARTIAL_PREFIX}*"):
-        if time.time() - path.stat().st_mtime > STALE_AFTER_S:
-            path.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from neuro.data.decoded import Arrays
 from neuro.errors import DataError
@@ -152,14 +152,14 @@ def _check_counts(
 def _decode(content: bytes, where: str, tree: ImageTree) -> npt.NDArray[np.uint8]:
     try:
         with Image.open(io.BytesIO(content)) as image:
-            pixels = np.asarray(image.convert("RGB"))
-            size = image.size
+            if image.size != tree.size:
+                raise DataError(
+                    f"{where}: expected {tree.size} pixels, got {image.size}. {tree.remedy}"
+                )
+            return np.asarray(image.convert("RGB")).transpose(2, 0, 1)
     # A broken PNG header is a SyntaxError to pillow.
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{where}: not a readable image ({error}). {tree.remedy}") from error
-    if size != tree.size:
-        raise DataError(f"{where}: expected {tree.size} pixels, got {size}. {tree.remedy}")
-    return pixels.transpose(2, 0, 1)
 
 
 def _key(parts: Sequence[str]) -> tuple[str, str, str] | None:

@@ -37,7 +37,7 @@ def find_entry(name: str) -> DatasetEntry:
 def load_dataset(
     name: str,
     *,
-    data_dir: Path | None = None,
+    data_dir: Path | str | None = None,
     timesteps: int | None = None,
     download: bool = True,
     **options: Any,
@@ -67,5 +67,6 @@ def load_dataset(
                 f'{name} has no option "{option}".{nearest(option, entry.options)} '
                 f"It has: {', '.join(entry.options) or 'none'}."
             )
-    request = LoadRequest(data_dir, default_data_dir(), timesteps, download)
+    folder = None if data_dir is None else Path(data_dir)
+    request = LoadRequest(folder, default_data_dir(), timesteps, download)
     return entry.load(request, **options)
