@@ -1,0 +1,44 @@
+"""NaN and infinity: noticed at once, and traced to a layer only when they appear."""
+
+from collections.abc import Iterable
+from math import isfinite
+
+import torch
+from torch import Tensor
+
+from neuro.learning.rule import LearningRule
+
+
+def total_norm(tensors: Iterable[Tensor]) -> Tensor:
+    """Return the Euclidean norm over all tensors: not finite if any number in them is not."""
+    return torch.nn.utils.get_total_norm(list(tensors))
+
+
+def find_not_finite(rule: LearningRule, loss: float) -> str:
+    """Say where the first NaN or infinity is: in forward order, gradients before weights.
+
+    Args:
+        rule: with its network.
+        loss: of the batch.
+
+    Returns:
+        A phrase such as ``the gradient of linear2.weight holds nan (3 of 640)``.
+    """
+    named = [
+        *((name.removeprefix("nodes."), p) for name, p in rule.network.named_parameters()),
+        *((f"the rule's {name}", p) for name, p in rule.named_parameters()),
+    ]
+    places = [
+        *((f"the gradient of {name}", p.grad) for name, p in named if p.grad is not None),
+        *((name, p.detach()) for name, p in named),
+        *((f"the rule's {name}", buffer) for name, buffer in rule.named_buffers()),
+    ]
+    bad = [(place, tensor) for place, tensor in places if not bool(tensor.isfinite().all())]
+    if bad:
+        place, tensor = bad[0]
+        wrong = tensor[~tensor.isfinite()]
+        more = f", and {len(bad) - 1} other tensors are not finite either" if len(bad) > 1 else ""
+        return f"{place} holds {float(wrong[0])} ({len(wrong)} of {tensor.numel()} numbers){more}"
+    if not isfinite(loss):
+        return f"the loss at the output of {rule.network.output} is {loss}"
+    return "the norm over all layers exceeds the largest number of its type"

@@ -1,0 +1,350 @@
+"""A whole run: make or open its folder, train, evaluate, draw, and sum up."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from neuro.config import TrainConfig
+from neuro.data import load_dataset
+from neuro.errors import DivergedError, NeuroError, UsageError
+from neuro.training.checkpoint import Checkpoint, load_checkpoint
+from neuro.training.environment import computing, describe_environment
+from neuro.training.evaluate import Evaluation, evaluate, mean_firing_rate
+from neuro.training.interrupts import StopSignals, TrainingInterrupted
+from neuro.training.loop import save_start, train_epochs
+from neuro.training.memory import reset_peak_memory
+from neuro.training.metrics import MetricsLog, read_metrics
+from neuro.training.progress import Progress
+from neuro.training.run_directory import RunDirectory
+from neuro.training.session import Session, choose_device
+from neuro.training.summary import RunSummary
+
+
+def train(
+    config: TrainConfig,
+    *,
+    run_dir: Path | None = None,
+    data_dir: Path | None = None,
+    download: bool = True,
+    progress: Progress | None = None,
+) -> RunSummary:
+    """Train a new run from its first batch to its summary.
+
+    Args:
+        config: everything that decides the result.
+        run_dir: new or empty folder; None makes one under ``runs/``.
+        data_dir: where the data lie; None is the download folder.
+        download: whether missing data may be downloaded.
+        progress: who is told how it goes; None is nobody.
+
+    Raises:
+        UsageError: the folder is taken, or settings do not fit the data.
+        DataError: the data are missing or damaged.
+        DivergedError: NaN or infinity appeared.
+        TrainingInterrupted: SIGINT or SIGTERM came; the run can be resumed.
+    """
+    device = choose_device(config.device)
+    run = RunDirectory.create(run_dir, config)
+    with _recorded(run):
+        environment = describe_environment(device)
+        environment["data_dir"] = None if data_dir is None else str(data_dir.resolve())
+        run.write_json("environment.json", environment)
+        return _carry_out(run, config, device, None, data_dir, download, progress or Progress())
+
+
+def resume(
+    run_dir: Path,
+    *,
+    checkpoint: str = "last",
+    config: TrainConfig | None = None,
+    data_dir: Path | None = None,
+    download: bool = True,
+    progress: Progress | None = None,
+) -> RunSummary:
+    """Continue a stopped run to the weights it would have had without the stop, bit for bit.
+
+    Args:
+        run_dir: the folder of the run. A finished run gives its summary back.
+        checkpoint: where to continue from, ``last`` or another that is there.
+        config: the run's configuration with changes that leave the weights alone (see
+            ``neuro.config.resume_config``); None is as it was.
+        data_dir: where the data lie now; None is where they lay.
+        download, progress: as for :func:`train`.
+
+    Raises:
+        CheckpointError: the folder is no run, or the checkpoint is missing or damaged.
+    """
+    progress = progress or Progress()
+    run = RunDirectory.open(run_dir)
+    saved_config = run.config()
+    config = config or saved_config
+    if config.fingerprint() != saved_config.fingerprint():
+        raise UsageError(f"Run {run_dir} was made with another configuration; start a new run.")
+    if run.state() == "finished" and checkpoint == "last":
+        progress.note(f"Run {run_dir} is finished.")
+        return RunSummary.from_json(run.read_json("summary.json"))
+    device = choose_device(config.device)
+    run.lock()
+    with _recorded(run):
+        start = _starting_point(run, checkpoint, config, progress)
+        before = _compare_environments(run, device, progress)
+        if data_dir is None and before.get("data_dir"):
+            data_dir = Path(before["data_dir"])
+        if config.threads is None and "threads" in before:
+            with computing(device, deterministic=False, threads=before["threads"]):
+                return _carry_out(run, config, device, start, data_dir, download, progress)
+        return _carry_out(run, config, device, start, data_dir, download, progress)
+
+
+def load_run(
+    run_dir: Path,
+    *,
+    dataset: str | None = None,
+    data_dir: Path | None = None,
+    download: bool = True,
+) -> tuple[RunDirectory, Session]:
+    """Open a run and build its network, untrained; its data set may be replaced by another.
+
+    Raises:
+        CheckpointError: the folder is no run.
+        UsageError: the data set's inputs or classes do not fit the network.
+    """
+    run = RunDirectory.open(run_dir)
+    config = run.config()
+    if data_dir is None and (run.path / "environment.json").is_file():
+        recorded = run.read_json("environment.json").get("data_dir")
+        data_dir = Path(recorded) if recorded and dataset is None else None
+    device = choose_device(config.device)
+    own = dataset is None or dataset == config.dataset
+    data = load_dataset(
+        config.dataset if own else str(dataset),
+        data_dir=data_dir,
+        timesteps=config.timesteps,
+        download=download,
+        **(config.dataset_options if own else {}),
+    )
+    return run, Session(config, data, device)
+
+
+def evaluate_run(
+    run_dir: Path,
+    *,
+    checkpoint: str = "last",
+    dataset: str | None = None,
+    data_dir: Path | None = None,
+    download: bool = True,
+) -> RunSummary:
+    """Evaluate a checkpoint of a run on the test set.
+
+    Args:
+        run_dir: the folder of the run.
+        checkpoint: ``last``, ``best`` or another that is there.
+        dataset: another data set with inputs of the same shape; None is the run's own.
+        data_dir: where the data lie; None is where they lay.
+        download: whether missing data may be downloaded.
+    """
+    run, session = load_run(run_dir, dataset=dataset, data_dir=data_dir, download=download)
+    config = session.config
+    reset_peak_memory(session.device)
+    moment = load_checkpoint(run.checkpoints, checkpoint, fingerprint=config.fingerprint())
+    session.restore_weights(moment)
+    with computing(session.device, deterministic=config.deterministic, threads=config.threads):
+        found = _test(session)
+    spent = session.clock()
+    return RunSummary(
+        run=str(run_dir),
+        method=config.rule.name,
+        dataset=session.dataset.name,
+        model=config.model.name,
+        metrics={
+            "test_accuracy": found.accuracy,
+            "test_loss": found.loss,
+            "firing_rate": mean_firing_rate(session.network, found.firing_rates),
+            "epochs": int(moment.state["position"]["epoch"]) - 1,
+        },
+        firing_rates=found.firing_rates,
+        seconds=spent.seconds,
+        peak_memory_mb=spent.peak_memory_mb,
+    )
+
+
+def _carry_out(
+    run: RunDirectory,
+    config: TrainConfig,
+    device: torch.device,
+    start: Checkpoint | None,
+    data_dir: Path | None,
+    download: bool,
+    progress: Progress,
+) -> RunSummary:
+    reset_peak_memory(device)
+    with (
+        StopSignals() as stop,
+        computing(device, deterministic=config.deterministic, threads=config.threads),
+    ):
+        dataset = load_dataset(
+            config.dataset,
+            data_dir=data_dir,
+            timesteps=config.timesteps,
+            download=download,
+            **config.dataset_options,
+        )
+        session = Session(config, dataset, device)
+        if start is not None:
+            session.restore(start)
+        log = MetricsLog(
+            run.metrics,
+            run.tensorboard if config.tensorboard else None,
+            offset=int(start.state["metrics_offset"]) if start else 0,
+            purge_step=session.position.step + 1 if start else None,
+        )
+        try:
+            if start is None:
+                save_start(session, run, log)
+            train_epochs(session, run, log, progress, stop)
+        finally:
+            log.close()
+        return _sum_up(run, session)
+
+
+def _sum_up(run: RunDirectory, session: Session) -> RunSummary:
+    config = session.config
+    epochs = read_metrics(run.metrics, "epoch")
+    last = _test(session)
+    if config.plots:
+        from neuro.training.plots import draw_firing_rates, draw_learning_curve, draw_raster
+
+        draw_learning_curve(epochs, run.plots / "learning_curve.png")
+        if session.network.neuron_nodes:
+            draw_firing_rates(epochs, run.plots / "firing_rates.png")
+            draw_raster(
+                session.network, session.feeder, session.dataset.test, run.plots / "raster.png"
+            )
+    best: Evaluation | None = None
+    if session.best.epoch == config.epochs:
+        best = last
+    elif session.best.epoch > 0:
+        moment = load_checkpoint(run.checkpoints, "best", fingerprint=config.fingerprint())
+        session.restore_weights(moment)
+        best = _test(session)
+    spent = session.clock()
+    summary = RunSummary(
+        run=str(run.path),
+        method=config.rule.name,
+        dataset=config.dataset,
+        model=config.model.name,
+        metrics={
+            "test_accuracy": last.accuracy,
+            "test_loss": last.loss,
+            "test_accuracy_best_validation": None if best is None else best.accuracy,
+            "best_validation_epoch": session.best.epoch or None,
+            "best_validation_accuracy": session.best.accuracy if session.best.epoch else None,
+            "validation_accuracy": epochs[-1].get("validation_accuracy"),
+            "train_accuracy": epochs[-1]["train_accuracy"],
+            "train_loss": epochs[-1]["train_loss"],
+            "firing_rate": mean_firing_rate(session.network, last.firing_rates),
+            "epochs": config.epochs,
+            "seed": config.seed,
+            "parameters": sum(p.numel() for p in session.network.parameters()),
+            "training_seconds": round(spent.training_seconds, 3),
+            "samples_per_second": round(spent.trained_samples / spent.training_seconds, 1),
+        },
+        firing_rates=last.firing_rates,
+        seconds=spent.seconds,
+        peak_memory_mb=spent.peak_memory_mb,
+    )
+    run.write_json("summary.json", summary.to_json())
+    return summary
+
+
+def _test(session: Session) -> Evaluation:
+    return evaluate(
+        session.network,
+        session.feeder,
+        session.dataset.test,
+        batch_size=session.config.evaluation_batch_size,
+        seed=session.config.seed,
+    )
+
+
+def _starting_point(
+    run: RunDirectory, checkpoint: str, config: TrainConfig, progress: Progress
+) -> Checkpoint | None:
+    """The checkpoint to continue from; None if the run was stopped before it saved its first."""
+    untouched = not run.metrics.exists() or run.metrics.stat().st_size == 0
+    if not run.checkpoints.exists() and untouched and checkpoint == "last":
+        progress.note("The run had saved nothing yet: it starts from the beginning.")
+        return None
+    found = load_checkpoint(run.checkpoints, checkpoint, fingerprint=config.fingerprint())
+    position = found.state["position"]
+    progress.note(
+        f"Continuing {run.path} in epoch {position['epoch']} of {config.epochs}, "
+        f"after step {position['step']}."
+    )
+    return found
+
+
+def _compare_environments(
+    run: RunDirectory, device: torch.device, progress: Progress
+) -> dict[str, Any]:
+    """Note what differs from the environment the run began in, record the present one too."""
+    now = describe_environment(device)
+    if not (run.path / "environment.json").is_file():
+        run.write_json("environment.json", now)
+        return now
+    before = run.read_json("environment.json")
+    for key in ("neuro", "git_commit", "python", "packages", "platform", "cpu", "device", "gpu"):
+        if before.get(key) != now[key]:
+            progress.note(
+                f"Note: {key} was {before.get(key)}, is {now[key]}; the weights may differ in bits "
+                "from those of an uninterrupted run."
+            )
+    before["resumed"] = [*before.get("resumed", []), now]
+    run.write_json("environment.json", before)
+    return before
+
+
+@contextlib.contextmanager
+def _recorded(run: RunDirectory) -> Iterator[None]:
+    """Write into the run how it went, and say how to go on; unlock it in the end."""
+    again = f"neuro train --resume {run.path}"
+    try:
+        run.set_state("running")
+        yield
+        run.set_state("finished")
+    except TrainingInterrupted as error:
+        run.set_state("interrupted", str(error))
+        raise TrainingInterrupted(
+            f"{error} Continue with: {again}", error.exit_code - 128
+        ) from None
+    except KeyboardInterrupt:
+        run.set_state("interrupted", "KeyboardInterrupt")
+        raise
+    except DivergedError as error:
+        run.set_state("diverged", str(error))
+        step = load_checkpoint(run.checkpoints, "last").step
+        raise DivergedError(
+            f"{error} The last good checkpoint is {run.checkpoints / 'last.json'} (step {step})."
+        ) from None
+    except torch.OutOfMemoryError as error:
+        run.set_state("failed", "out of GPU memory")
+        raise NeuroError(
+            "The GPU has too little memory for this batch. Lower batch_size or "
+            f"evaluation_batch_size. ({str(error).splitlines()[0]})"
+        ) from error
+    except OSError as error:
+        with contextlib.suppress(OSError):  # the disk that is full cannot take the state either
+            run.set_state("failed", str(error))
+        raise NeuroError(
+            f"Run {run.path} stopped: {error.strerror or error} "
+            f"({error.filename or 'a file of the run'}). Once that is mended: {again}"
+        ) from error
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            run.set_state("failed", f"{type(error).__name__}: {error}")
+        raise
+    finally:
+        run.unlock()
