@@ -41,7 +41,8 @@ class Encoding(ABC):
             generator: source of all randomness; only random encodings need it.
 
         Returns:
-            Iterator over T tensors ``[B, *output_shape]`` of the dtype and device of ``x``.
+            Iterator over T tensors ``[B, *output_shape]`` of the dtype and device of ``x``. Spikes
+            carry no gradient to ``x``.
 
         Raises:
             UsageError: the input, T or the generator does not fit the encoding.
@@ -64,7 +65,7 @@ def _check(name: str, x: Tensor, timesteps: int) -> None:
 def _check_unit_interval(name: str, x: Tensor) -> None:
     if x.numel() == 0:
         return
-    low, high = (float(bound) for bound in x.aminmax())
+    low, high = (float(bound) for bound in x.detach().aminmax())
     if not (low >= 0 and high <= 1):  # NaN fails this too
         raise UsageError(
             f"{name} encodes intensities in [0, 1], got values from {low:g} to {high:g}. "
@@ -114,7 +115,7 @@ class PoissonRate(Encoding):
         _check_unit_interval("rate encoding", x)
         if generator is None:
             raise UsageError("rate encoding is random and needs a torch.Generator, got None")
-        return self._steps(x, timesteps, generator)
+        return self._steps(x.detach(), timesteps, generator)
 
     def _steps(self, x: Tensor, timesteps: int, generator: torch.Generator) -> Iterator[Tensor]:
         probability = x if self.rate_scale == 1 else x * self.rate_scale
@@ -124,7 +125,7 @@ class PoissonRate(Encoding):
         dtype = torch.promote_types(x.dtype, torch.float32)
         for _ in range(timesteps):
             uniform = torch.rand(x.shape, generator=generator, device=home, dtype=dtype)
-            yield (uniform.to(x.device) < probability).to(x.dtype)
+            yield uniform.to(x.device).lt_(probability).to(x.dtype)
 
 
 @dataclass(frozen=True)
@@ -167,12 +168,12 @@ class Latency(Encoding):
     ) -> Iterator[Tensor]:
         _check("latency encoding", x, timesteps)
         _check_unit_interval("latency encoding", x)
-        return self._steps(x, timesteps)
+        return self._steps(x.detach(), timesteps)
 
     def _steps(self, x: Tensor, timesteps: int) -> Iterator[Tensor]:
         fire_at = self.spike_times(x, timesteps)
         for t in range(timesteps):
-            yield (fire_at == t).to(x.dtype)
+            yield fire_at.clone().eq_(t)
 
     def spike_times(self, x: Tensor, timesteps: int) -> Tensor:
         """The step at which each element fires, -1 where it never does.
@@ -188,7 +189,7 @@ class Latency(Encoding):
             fraction = (1 - x) / (1 - self.threshold)
         else:
             fraction = torch.log(x) / math.log(self.threshold)
-        times = ((timesteps - 1) * fraction).round()
+        times = (fraction * (timesteps - 1)).round()
         return times.masked_fill(x < self.threshold, -1.0)
 
 
@@ -253,14 +254,14 @@ class DeltaModulation(Encoding):
                 "For static inputs use the direct, rate or latency encoding"
             )
         self.output_shape(tuple(x.shape[2:]))
-        return self._steps(x)
+        return self._steps(x.detach())
 
     def _steps(self, x: Tensor) -> Iterator[Tensor]:
         reference = x[:, 0].clone()
         for value in x.unbind(1):
             change = value - reference
-            on = (change >= self.threshold).to(x.dtype)
-            off = (change <= -self.threshold).to(x.dtype)
+            on = change.clone().ge_(self.threshold)
+            off = change.le_(-self.threshold)
             signed = on - off
             reference = torch.add(reference, signed, alpha=self.threshold)
             yield signed if self.channels == "signed" else torch.cat((on, off), dim=1)
