@@ -1,7 +1,7 @@
 """Fixed linear maps between layers, each with its adjoint: pooling, flattening, scaling, adding.
 
-The adjoint ``A^T`` of a map ``A`` satisfies ``<A x, y> = <x, A^T y>``; learning rules use it to carry
-an error back through the map and need no autograd for it. Because the maps are linear, the
+The adjoint ``A^T`` of a map ``A`` satisfies ``<A x, y> = <x, A^T y>``; learning rules use it to
+carry an error back through the map and need no autograd for it. Because the maps are linear, the
 eligibility trace of their output is the map applied to the trace of their input.
 """
 
@@ -37,7 +37,7 @@ class AvgPool2d(LinearMap):
         return f"size={self.size}"
 
     def forward(self, activity: Tensor) -> Tensor:
-        return functional.avg_pool2d(activity, self.size)
+        return average_pool(activity, self.size)
 
     def adjoint(self, delta: Tensor, input_shape: torch.Size) -> Tensor:
         height, width = input_shape[-2:]
@@ -94,6 +94,22 @@ class Add(nn.Module):
         for current in currents[2:]:
             total = total + current
         return total
+
+
+def average_pool(activity: Tensor, size: int) -> Tensor:
+    """Average ``size x size`` windows, ``(..., H, W) -> (..., H // size, W // size)``.
+
+    Rows are added first, along memory, then columns: on a CPU several times faster than
+    ``torch.nn.functional.avg_pool2d``, which equals it up to rounding.
+    """
+    height, width = (side // size * size for side in activity.shape[-2:])
+    total = activity[..., 0:height:size, :width]
+    for offset in range(1, size):
+        total = total + activity[..., offset:height:size, :width]
+    pooled = total[..., 0::size]
+    for offset in range(1, size):
+        pooled = pooled + total[..., offset::size]
+    return pooled / size**2
 
 
 def upsample(activity: Tensor, size: int) -> Tensor:

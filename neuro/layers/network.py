@@ -1,4 +1,4 @@
-"""The container: named nodes in order, each reading named earlier nodes, state passed in and out."""
+"""The container: named nodes in order, each reading earlier ones, state passed in and out."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -30,7 +30,8 @@ class Node(NamedTuple):
 class Readout(NamedTuple):
     """What a network says about a batch.
 
-    ``logits``: ``(B, m)``, mean over time steps. ``firing_rates``: spikes per neuron and step, by layer.
+    ``logits``: ``(B, m)``, mean over time steps. ``firing_rates``: spikes per neuron and step, by
+    layer.
     """
 
     logits: Tensor
@@ -77,12 +78,14 @@ class Network(nn.Module):
         input_shape: shape of one sample at one step, e.g. ``(784,)`` or ``(3, 32, 32)``.
 
     Raises:
-        UsageError: for a repeated name, a source that does not come earlier, or an input shape
-            that the nodes cannot take.
+        UsageError: for a repeated name, a source that does not come earlier, an input shape that
+            the nodes cannot take, or no node at all.
     """
 
     def __init__(self, nodes: Sequence[Node], input_shape: Sequence[int]) -> None:
         super().__init__()
+        if not nodes:
+            raise UsageError("a network has at least one node, got none.")
         self.input_shape = tuple(input_shape)
         self.nodes = nn.ModuleDict()
         self.sources: dict[str, tuple[str, ...]] = {}
@@ -156,7 +159,7 @@ class Network(nn.Module):
     def sequence(
         self, inputs: Tensor, state: NetworkState | None = None
     ) -> tuple[Tensor, NetworkState]:
-        """Run ``T`` steps: inputs ``(T, B, *input_shape)`` -> logits ``(T, B, m)`` and the state."""
+        """Run T steps: inputs ``(T, B, *input_shape)`` -> logits ``(T, B, m)`` and the state."""
         if state is None:
             state = self.initial_state(inputs.shape[1], inputs.device)
         outputs: list[Tensor] = []
@@ -248,6 +251,3 @@ def _size(shape: Sequence[int]) -> int:
     for length in shape:
         size *= length
     return size
-
-
-__all__ = ["INPUT", "Network", "NetworkState", "Node", "NodeSummary", "Readout", "ReadoutIntegrator"]

@@ -52,7 +52,7 @@ class Spiking(nn.Module):
         """The neuron with its learnable numbers filled in from the parameters."""
         if not self.learnable:
             return self._neuron
-        values: dict[str, Tensor] = {}
+        values: dict[str, Any] = {}
         for name in self.learnable:
             raw = self.get_parameter(f"raw_{name}")
             values[name] = torch.sigmoid(raw) if name in self._neuron.decay_fields else raw

@@ -1,7 +1,7 @@
 """Synapses: linear maps from presynaptic activity to input current, with hand-written adjoints.
 
 A synapse is an ordinary ``torch.nn`` layer that also knows, without autograd, the three products a
-learning rule needs. For current ``I = W h + b``, error ``delta = dL/dI`` and presynaptic activity ``h``::
+learning rule needs. For current ``I = W h + b``, its error ``delta = dL/dI`` and activity ``h``::
 
     weight gradient   dL/dW = sum_b delta_b h_b^T
     bias gradient     dL/db = sum_b delta_b
@@ -14,11 +14,12 @@ every time step stands alone) replaces ``W`` by::
 """
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from neuro.errors import UsageError
 
 STANDARDISATION_EPS = 1e-4
 
@@ -93,8 +94,11 @@ class Conv2d(nn.Conv2d, Synapse):
 
     @property
     def _padding(self) -> tuple[int, ...]:
-        if isinstance(self.padding, str):
-            raise TypeError("Conv2d synapses take numeric padding")
+        if isinstance(self.padding, str) or self.padding_mode != "zeros":
+            raise UsageError(
+                f"convolutional synapses pad with a number of zeros, got padding={self.padding!r}, "
+                f"padding_mode={self.padding_mode!r}."
+            )
         return tuple(self.padding)
 
     def _backward(
@@ -137,6 +141,7 @@ class ScaledWSLinear(Linear):
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
         super().__init__(in_features, out_features, bias)
+        _require_spread(in_features)
         self.gain = nn.Parameter(torch.ones(out_features, 1))
 
     def effective_weight(self) -> Tensor:
@@ -156,13 +161,19 @@ class ScaledWSConv2d(Conv2d):
         bias: bool = True,
     ) -> None:
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, bias=bias)
+        _require_spread(math.prod(self.weight.shape[1:]))
         self.gain = nn.Parameter(torch.ones(out_channels, 1, 1, 1))
 
     def effective_weight(self) -> Tensor:
         return standardise(self.weight, self.gain)
 
 
-Initialiser = Callable[[Synapse, torch.Generator | None], None]
+def _require_spread(fan_in: int) -> None:
+    if fan_in < 2:
+        raise UsageError(
+            "weight standardisation needs a fan-in of at least 2 (one weight has no variance), got "
+            f"{fan_in}. Widen the layer before, or use synapses without standardisation."
+        )
 
 
 def initialise(synapse: Synapse, generator: torch.Generator | None) -> None:

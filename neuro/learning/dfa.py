@@ -54,6 +54,6 @@ def random_feedback(
     for name, block in blocks_of(network, options).items():
         feedback = Feedback(network.shapes[name], network.classes, block)
         bound = scale * network.classes**-0.5
-        feedback.matrix.uniform_(-bound, bound, generator=generator)
+        feedback.projection.uniform_(-bound, bound, generator=generator)
         matrices[name] = feedback
     return matrices

@@ -68,8 +68,8 @@ def blocks_of(network: Network, options: DirectOptions) -> dict[str, int]:
         sides = sides * len(spatial)
     if len(sides) != len(spatial):
         raise UsageError(
-            f"rule.feedback_block lists {len(sides)} sides for {len(spatial)} convolutional layers; "
-            "give one number, or one per convolutional layer."
+            f"rule.feedback_block lists {len(sides)} sides for {len(spatial)} convolutional "
+            "layers; give one number, or one per convolutional layer."
         )
     blocks = dict.fromkeys(names, 1)
     blocks.update(zip(spatial, sides, strict=True))

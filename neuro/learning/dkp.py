@@ -67,7 +67,8 @@ class DKP(DirectRule):
             trace = moment.record.traces[name]
             if self.options.centre_activity:
                 trace = trace - trace.mean(0)
-            add_gradient(feedback.matrix, feedback.correlate(trace, moment.error))
+            scale = self.network.neuron_nodes[name].scale
+            add_gradient(feedback.projection, scale * feedback.correlate(trace, moment.error))
         return super().credit(moment)
 
     def parameter_groups(self, lr: float) -> list[dict[str, Any]]:

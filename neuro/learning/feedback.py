@@ -5,14 +5,16 @@ from math import prod
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from neuro.errors import UsageError
-from neuro.layers.linear_maps import upsample
+from neuro.layers.linear_maps import average_pool, upsample
 
 
 class Feedback(nn.Module):
     """One feedback matrix ``M`` of shape (neurons, m), ``g = M e``.
+
+    It is held as ``projection = M^T`` ``(m, neurons)``, whose rows lie in memory like a layer's
+    activity: both products with it then run along memory. ``matrix`` is the view ``(neurons, m)``.
 
     Neurons of a convolutional layer are counted with their positions, ``n = C H W``. With
     ``block > 1`` all positions of a ``block x block`` square share one row, so that M has
@@ -28,7 +30,7 @@ class Feedback(nn.Module):
         UsageError: if the block is < 1 or does not divide the layer.
     """
 
-    matrix: Tensor
+    projection: Tensor
 
     def __init__(
         self, layer_shape: Sequence[int], outputs: int, block: int = 1, *, trainable: bool = False
@@ -44,27 +46,34 @@ class Feedback(nn.Module):
                 "take a divisor of its height and width."
             )
         self.grid = (*self.layer_shape[:1], *(side // self.block for side in spatial))
-        start = torch.zeros(prod(self.grid), outputs)
+        start = torch.zeros(outputs, prod(self.grid))
         if trainable:
-            self.matrix = nn.Parameter(start)
+            self.projection = nn.Parameter(start)
         else:
-            self.register_buffer("matrix", start)
+            self.register_buffer("projection", start)
+
+    @property
+    def matrix(self) -> Tensor:
+        """M, ``(neurons or rows, m)``."""
+        return self.projection.t()
 
     def project(self, error: Tensor) -> Tensor:
         """Return ``g = M e``: ``(B, m) -> (B, *layer_shape)``."""
-        credit = (error @ self.matrix.t()).view(-1, *self.grid)
+        credit = (error @ self.projection).view(-1, *self.grid)
         return upsample(credit, self.block) if self.block > 1 else credit
 
     def correlate(self, activity: Tensor, outputs: Tensor) -> Tensor:
-        """Return ``mean_b a_b o_b^T``: ``(B, *layer_shape), (B, m) -> (rows, m)``.
+        """Return ``mean_b o_b a_b^T`` in the shape of ``projection``.
 
-        Activity is averaged over the positions that share a row.
+        Args:
+            activity: a, ``(B, *layer_shape)``; averaged over the positions that share a row.
+            outputs: o, ``(B, m)``.
         """
-        return self._rows(activity).t() @ (outputs / activity.shape[0])
+        return (outputs / activity.shape[0]).t() @ self._rows(activity)
 
     def _rows(self, activity: Tensor) -> Tensor:
         if self.block > 1:
-            activity = functional.avg_pool2d(activity, self.block)
+            activity = average_pool(activity, self.block)
         return activity.flatten(1)
 
 
@@ -118,9 +127,11 @@ class MomentumFeedback(Feedback):
         """Take in one estimate: noise ``(B, *layer_shape)``, outputs ``(B, m)``, in place."""
         count = int(self.updates) + 1
         momentum = min(self.momentum, count / (count + self.ramp)) if self.ramp else self.momentum
-        rows = self._rows(noise)
-        self.matrix.addmm_(
-            rows.t(), outputs, beta=momentum, alpha=(1 - momentum) * gain / noise.shape[0]
+        self.projection.addmm_(
+            outputs.t(),
+            self._rows(noise),
+            beta=momentum,
+            alpha=(1 - momentum) * gain / noise.shape[0],
         )
         self.updates += 1
         self.weight_left *= momentum

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from neuro.layers import Network, Synapse
+from neuro.learning.signals import classify_signals
 
 
 @dataclass
@@ -15,6 +16,7 @@ class _Synaptic:
     synapse: Synapse
     differentiable: Tensor
     weight: Tensor
+    activity_scale: float
     weight_sum: Tensor | None = None
     bias_sum: Tensor | None = None
     recurring_activity: Tensor | None = None
@@ -22,19 +24,21 @@ class _Synaptic:
 
 
 class GradientSums:
-    """Sums three-factor products ``delta[t] a[t]^T`` over time, in memory that does not grow with T.
+    """Sums three-factor products ``delta[t] a[t]^T`` over time, in memory flat in T.
 
     Gradients gather on the *effective* weights; :meth:`deposit` maps them through weight
     standardisation to the parameters. That map is differentiated by autograd on the weights alone:
     no graph ever reaches into the network.
 
-    Where the activity is the same tensor at every step (a constant input), only ``delta`` is
-    summed and the product is formed once.
+    Activities come without the scale of the spiking layer they left; since the map is linear, it
+    is applied once, to the sum. Where the activity is the same tensor at every step (a constant
+    input), only ``delta`` is summed and the product is formed once.
     """
 
     def __init__(self, network: Network) -> None:
         self._synapses: dict[str, _Synaptic] = {}
         self._network = network
+        self._signals = classify_signals(network)
         self.refresh()
 
     def refresh(self) -> None:
@@ -42,7 +46,10 @@ class GradientSums:
         for name, synapse in self._network.synapse_nodes.items():
             with torch.enable_grad():
                 differentiable = synapse.effective_weight()
-            self._synapses[name] = _Synaptic(synapse, differentiable, differentiable.detach())
+            scale = self._signals[self._network.sources[name][0]].scale
+            self._synapses[name] = _Synaptic(
+                synapse, differentiable, differentiable.detach(), scale
+            )
 
     def weight(self, name: str) -> Tensor:
         """Return the effective weight of a synapse, detached."""
@@ -68,7 +75,10 @@ class GradientSums:
         for entry in self._synapses.values():
             self._flush_recurring(entry)
             if entry.weight_sum is not None:
-                torch.autograd.backward([entry.differentiable], [entry.weight_sum])
+                gradient = entry.weight_sum
+                if entry.activity_scale != 1:
+                    gradient = gradient * entry.activity_scale
+                torch.autograd.backward([entry.differentiable], [gradient])
             if entry.bias_sum is not None and entry.synapse.bias is not None:
                 torch.autograd.backward([entry.synapse.bias], [entry.bias_sum])
             entry.weight_sum = entry.bias_sum = None

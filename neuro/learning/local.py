@@ -7,6 +7,7 @@ from torch.nn import functional
 from neuro.layers import AvgPool2d, Network
 from neuro.learning.gradients import add_gradient
 from neuro.learning.objective import Objective
+from neuro.learning.pass_through import StepRecord
 
 POOLED_SIDE = 4
 
@@ -32,7 +33,9 @@ class LocalReadout(nn.Module):
     ) -> None:
         super().__init__()
         self.scale = scale
-        self.pool = AvgPool2d(max(1, min(layer_shape[1:]) // POOLED_SIDE)) if len(layer_shape) == 3 else None
+        self.pool: AvgPool2d | None = None
+        if len(layer_shape) == 3:
+            self.pool = AvgPool2d(max(1, min(layer_shape[1:]) // POOLED_SIDE))
         with torch.no_grad():
             features = self.features(torch.zeros(1, *layer_shape)).shape[1]
             self.weight = nn.Parameter(torch.empty(classes, features))
@@ -56,8 +59,9 @@ class LocalReadout(nn.Module):
         return spread.view(layer_shape) * self.scale
 
     def learn(self, error: Tensor, trace: Tensor) -> None:
-        """Add this step's gradient: error ``(B, m)`` (divided by B), trace ``(B, *layer_shape)``."""
-        add_gradient(self.weight, error.t() @ self.features(trace))
+        """Add this step's gradient: error ``(B, m)`` (divided by B), unscaled trace
+        ``(B, *layer_shape)``."""
+        add_gradient(self.weight, error.t() @ self.features(trace) * self.scale)
         add_gradient(self.bias, error.sum(0))
 
 
@@ -67,14 +71,12 @@ class LocalReadouts(nn.ModuleDict):
     def __init__(self, network: Network, generator: torch.Generator) -> None:
         super().__init__()
         for name, layer in network.neuron_nodes.items():
-            self[name] = LocalReadout(
-                network.shapes[name], network.classes, layer.scale, generator
-            )
+            self[name] = LocalReadout(network.shapes[name], network.classes, layer.scale, generator)
 
     def learn(
         self,
-        spikes: dict[str, Tensor],
-        traces: dict[str, Tensor],
+        network: Network,
+        record: StepRecord,
         objective: Objective,
         targets: Tensor,
         weight: float,
@@ -82,7 +84,8 @@ class LocalReadouts(nn.ModuleDict):
         """Train the read-outs on one step and return the credit ``g`` of each layer.
 
         Args:
-            spikes: 0 or 1 by layer, without noise. traces: scaled traces by layer.
+            network: the network they read.
+            record: the step.
             objective: the loss, the same as at the network's output.
             targets: ``(B,)``.
             weight: factor on the credit (the read-outs themselves learn at full strength).
@@ -90,8 +93,9 @@ class LocalReadouts(nn.ModuleDict):
         credit = {}
         for name, readout in self.items():
             assert isinstance(readout, LocalReadout)
-            features = readout.features(spikes[name] * readout.scale)
+            spikes = record.spikes(name, network.neuron_nodes[name])
+            features = readout.features(spikes) * readout.scale
             error = objective.errors(readout.logits(features), targets) / targets.shape[0]
-            readout.learn(error, traces[name])
-            credit[name] = readout.credit(error * weight, spikes[name].shape)
+            readout.learn(error, record.traces[name])
+            credit[name] = readout.credit(error * weight, spikes.shape)
         return credit

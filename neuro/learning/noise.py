@@ -31,5 +31,6 @@ def draw_noise(kind: NoiseKind, like: Tensor, generator: torch.Generator) -> Ten
     if kind == "sphere":
         flat = noise.flatten(1)
         length = torch.linalg.vector_norm(flat, dim=1, keepdim=True)
-        return (flat * (prod(like.shape[1:]) ** 0.5 / length)).view_as(like)
+        radius = float(prod(like.shape[1:])) ** 0.5
+        return (flat * (radius / length)).view_as(like)
     return noise

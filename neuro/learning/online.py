@@ -9,7 +9,7 @@ One forward per step, updates by hand, no autograd through the network, memory f
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -23,10 +23,10 @@ from neuro.learning.pass_through import (
     ForwardPass,
     Perturbation,
     StepRecord,
-    classify_signals,
     propagate,
 )
 from neuro.learning.rule import AfterStep, LearningRule, Outcome, RuleOptions
+from neuro.learning.signals import classify_signals
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ class Moment:
 class CreditProbe:
     """Collects, when attached to a rule, the error each layer got beside the exact one.
 
-    ``assigned`` and ``exact``: ``g = dL/ds`` by layer, one entry per time step seen; both at the same
+    ``assigned`` and ``exact``: ``g = dL/ds`` by layer, one entry per time step seen; both at equal
     weights, activity and noise. Costs one spatial backward pass a step; changes nothing.
     """
 
@@ -151,8 +151,8 @@ class OnlineRule(LearningRule):
             self._assign(forward, moment)
             loss = loss.to(error) + objective.losses(record.logits, targets).mean()
             logits = record.logits if index == 0 else logits + record.logits
-            for name, spikes in record.spikes.items():
-                rate = spikes.mean()
+            for name, count in record.spike_counts.items():
+                rate = count / record.distances[name].numel()
                 rates[name] = rates[name] + rate if name in rates else rate
             seen += 1
             if online and after_step is not None:
@@ -172,10 +172,9 @@ class OnlineRule(LearningRule):
         error = moment.error / moment.batch
         credit = dict(self.credit(moment))
         if self.local is not None:
-            record = moment.record
             local = self.local.learn(
-                record.spikes,
-                record.traces,
+                self.network,
+                moment.record,
                 moment.objective,
                 moment.targets,
                 self.options.local_weight,
@@ -183,9 +182,7 @@ class OnlineRule(LearningRule):
             for name, part in local.items():
                 credit[name] = credit[name] + part if name in credit else part
         assigned: dict[str, Tensor] | None = {} if self.probe else None
-        propagate(
-            forward, moment.record, error, credit, exact=self.exact, received=assigned
-        )
+        propagate(forward, moment.record, error, credit, exact=self.exact, received=assigned)
         if self.probe is not None and assigned is not None:
             truth: dict[str, Tensor] = {}
             propagate(

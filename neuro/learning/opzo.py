@@ -1,4 +1,4 @@
-"""Online pseudo-zeroth-order training: one noisy forward, momentum feedback, no spatial backprop."""
+"""Online pseudo-zeroth-order training: one noisy forward, momentum feedback matrices."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -149,6 +149,7 @@ class OPZO(DirectRule):
         if self.options.feedback_update == "per_step":
             return logits
         if moment.index % 2 == 1:
+            # This step's noise is -z: z (o[t-1] - o[t]) / 2 = (-z) (o[t] - o[t-1]) / 2.
             return (logits - self._first_of_pair.pop(key)) / 2
         if moment.index == moment.timesteps - 1:
             return logits
@@ -202,7 +203,7 @@ class Intermediate(nn.Module):
         error = moment.objective.errors(logits, moment.targets) / moment.batch
         self.readout.learn(error, moment.record.traces[self.middle])
         credit = {name: _momentum(self.feedback, name).project(error) for name in self.feedback}
-        shape = moment.record.spikes[self.middle].shape
+        shape = moment.record.distances[self.middle].shape
         credit[self.middle] = self.readout.credit(error, shape)
         return credit
 
@@ -219,4 +220,4 @@ def _update(
     if outputs is None:
         return
     for name in matrices:
-        _momentum(matrices, name).absorb(source.noise[name], outputs, gain)
+        _momentum(matrices, name).absorb(source.noise[name], outputs, gain * source.sign)

@@ -1,7 +1,7 @@
 """One time step forward with perturbation, and the error's way back within that step.
 
-Both walk the network's nodes by hand, without autograd. What a step leaves behind is overwritten
-by the next one, so memory does not grow with time.
+Both walk the network's nodes by hand, without autograd. What a step leaves behind is dropped
+when the next one comes, so memory does not grow with time.
 """
 
 from collections.abc import Mapping
@@ -10,12 +10,15 @@ from typing import Any, Literal, NamedTuple
 from torch import Tensor
 
 from neuro.errors import UsageError
-from neuro.layers import INPUT, Add, LinearMap, Network, Spiking, Synapse
+from neuro.kernels import lif_step, sigmoid_factor
+from neuro.layers import INPUT, LinearMap, Network, Spiking, Synapse
 from neuro.learning.gradients import GradientSums
+from neuro.learning.signals import classify_signals
 from neuro.learning.traces import Trace
+from neuro.neurons import LIF
+from neuro.surrogate import Sigmoid, heaviside
 
 NoiseSite = Literal["post", "pre"]
-Signal = Literal["input", "spikes", "current"]
 
 
 class Perturbation(NamedTuple):
@@ -33,18 +36,22 @@ class Perturbation(NamedTuple):
 class StepRecord(NamedTuple):
     """What one time step leaves for the learning rule.
 
-    ``logits``: ``(B, m)``. By spiking layer: ``spikes`` (0 or 1, without noise), ``distances`` =
-    membrane potential - threshold when the neuron fired, ``emitted`` = what went on to the next
-    node, ``traces`` = eligibility trace (scaled like the spikes, never noisy). ``activities``: by
-    synapse, the presynaptic factor of its weight gradient. ``values``: the output of every node.
+    ``logits``: ``(B, m)``. By spiking layer: ``distances`` = membrane potential - threshold when
+    the neurons fired, ``traces`` = eligibility trace of the spikes (without the layer's scale,
+    never noisy), ``spike_counts`` = how many fired, in all. ``activities``: by synapse, the
+    presynaptic factor of its weight gradient. ``values``: what every node sent on, noise included.
     """
 
     logits: Tensor
-    spikes: dict[str, Tensor]
     distances: dict[str, Tensor]
     traces: dict[str, Tensor]
+    spike_counts: dict[str, Tensor]
     activities: dict[str, Tensor]
     values: dict[str, Tensor]
+
+    def spikes(self, name: str, layer: Spiking) -> Tensor:
+        """Return the spikes (0 or 1, without noise) of a layer."""
+        return heaviside(self.distances[name], inclusive=layer.neuron.inclusive)
 
 
 class ForwardPass:
@@ -66,13 +73,13 @@ class ForwardPass:
         reuse_constant_input: bool = True,
     ) -> None:
         self.network = network
-        self.signals = classify_signals(network)
         self.sums = sums
+        self.reuse = reuse_constant_input
+        self.signals = classify_signals(network)
         self._state: dict[str, Any] = network.initial_state(
             batch_like.shape[0], batch_like.device, batch_like.dtype
         )
         self._traces = {n: Trace(m.neuron.filters) for n, m in network.neuron_nodes.items()}
-        self.reuse = reuse_constant_input
         self._last_input: Tensor | None = None
         self._kept: dict[str, Tensor] = {}
 
@@ -83,38 +90,30 @@ class ForwardPass:
                 f"the network takes inputs {self.network.input_shape} per sample, "
                 f"got {tuple(x.shape[1:])}."
             )
-        same = self.reuse and x is self._last_input
+        same_input = self.reuse and x is self._last_input
         self._last_input = x
         values = {INPUT: x}
-        past: dict[str, Tensor] = {INPUT: x}
+        past = {INPUT: x}
         record = StepRecord(x, {}, {}, {}, {}, values)
         for name, module in self.network.nodes.items():
             sources = self.network.sources[name]
-            signal = self.signals[sources[0]]
+            kind = self.signals[sources[0]].kind
             if isinstance(module, Spiking):
                 values[name] = self._fire(name, module, values[sources[0]], perturbation, record)
                 past[name] = record.traces[name]
-            elif isinstance(module, Synapse):
+                continue
+            if isinstance(module, Synapse):
                 record.activities[name] = past[sources[0]]
-                if same and signal == "input":
-                    values[name] = self._kept[name]
-                else:
-                    values[name] = module.transmit(values[sources[0]], self.sums.weight(name))
-                    if signal == "input":
-                        self._kept[name] = values[name]
-            elif isinstance(module, LinearMap):
-                if same and signal == "input":
-                    values[name] = past[name] = self._kept[name]
-                    continue
-                values[name] = module(values[sources[0]])
-                if signal == "spikes":
-                    past[name] = module(past[sources[0]])
-                elif signal == "input":
-                    past[name] = self._kept[name] = values[name]
+            if kind == "input" and same_input:
+                values[name] = self._kept[name]
+            elif isinstance(module, Synapse):
+                values[name] = module.transmit(values[sources[0]], self.sums.weight(name))
             else:
                 values[name] = module(*(values[source] for source in sources))
-                if signal == "spikes":
-                    past[name] = module(*(past[source] for source in sources))
+            if kind == "input":
+                self._kept[name] = past[name] = values[name]
+            elif kind == "spikes" and not isinstance(module, Synapse):
+                past[name] = module(*(past[source] for source in sources))
         return record._replace(logits=values[self.network.output])
 
     def _fire(
@@ -125,21 +124,44 @@ class ForwardPass:
         perturbation: Perturbation | None,
         record: StepRecord,
     ) -> Tensor:
+        """Advance one spiking layer; return what it emits."""
         neuron = layer.neuron
-        noise = perturbation.noise.get(name) if perturbation else None
-        alpha = perturbation.alpha if perturbation else 0.0
+        noise, alpha, after_firing = None, 0.0, True
+        if perturbation is not None:
+            noise, alpha = perturbation.noise.get(name), perturbation.alpha
+            after_firing = perturbation.site == "post"
+        trace = self._traces[name]
+        if type(neuron) is LIF and neuron.input_gain == 1:
+            if noise is not None and not after_firing:
+                current = current.add(noise, alpha=alpha)
+            step = lif_step(
+                current.contiguous(),
+                self._state[name].membrane_potential,
+                trace.storage(current),
+                noise if after_firing else None,
+                decay=float(neuron.decay),
+                threshold=float(neuron.threshold),
+                soft_reset=neuron.reset_mode == "soft",
+                reset_value=float(neuron.reset_value),
+                inclusive=neuron.inclusive,
+                scale=layer.scale,
+                noise_scale=alpha,
+            )
+            record.distances[name] = step.distance
+            record.traces[name] = trace.value
+            record.spike_counts[name] = step.spike_count
+            return step.emitted
         charged = neuron.charge(current, self._state[name])
-        if noise is not None and perturbation and perturbation.site == "pre":
+        if noise is not None and not after_firing:
             potential = charged.membrane_potential.add(noise, alpha=alpha)
             charged = charged._replace(membrane_potential=potential)
         spikes = neuron.fire(charged)
         self._state[name] = neuron.reset(charged, spikes)
-        trace = self._traces[name].update(spikes)
         record.distances[name] = neuron.distance(charged)
-        record.spikes[name] = spikes
-        record.traces[name] = trace if layer.scale == 1 else trace * layer.scale
+        record.traces[name] = trace.update(spikes)
+        record.spike_counts[name] = spikes.sum()
         emitted = spikes
-        if noise is not None and perturbation and perturbation.site == "post":
+        if noise is not None and after_firing:
             emitted = spikes.add(noise, alpha=alpha)
         return emitted if layer.scale == 1 else emitted * layer.scale
 
@@ -174,29 +196,30 @@ def propagate(
     errors: dict[str, Tensor] = {network.output: error}
 
     def add(source: str, delta: Tensor) -> None:
-        if forward.signals[source] != "input":
+        if forward.signals[source].kind != "input":
             errors[source] = errors[source] + delta if source in errors else delta
 
-    for name in reversed(network.nodes.keys()):
+    for name in reversed(list(network.nodes)):
         module = network.nodes[name]
         sources = network.sources[name]
         delta = errors.pop(name, None)
         if isinstance(module, Spiking):
-            if delta is not None:
-                delta = delta * module.scale if module.scale != 1 else delta
-            if name in credit:
-                delta = credit[name] if delta is None else delta + credit[name]
+            gain = 1.0
+            if delta is None:
+                delta = credit.get(name)
+            elif name in credit:
+                delta = credit[name].add(delta, alpha=module.scale)
+            else:
+                gain = module.scale
             if delta is None:
                 continue
             if received is not None:
-                received[name] = delta
-            neuron = module.neuron
-            delta = delta * neuron.surrogate.derivative(record.distances[name])
-            add(sources[0], delta)
+                received[name] = delta * gain
+            add(sources[0], _through_surrogate(module, delta, record.distances[name], gain))
         elif delta is None:
             continue
         elif isinstance(module, Synapse):
-            from_input = forward.signals[sources[0]] == "input"
+            from_input = forward.signals[sources[0]].kind == "input"
             if accumulate:
                 may_recur = from_input and forward.reuse
                 forward.sums.add(name, delta, record.activities[name], may_recur=may_recur)
@@ -210,39 +233,10 @@ def propagate(
                 add(source, delta)
 
 
-def classify_signals(network: Network) -> dict[str, Signal]:
-    """Tell for every node whether it carries the input, spikes or a current.
-
-    Raises:
-        UsageError: for a network that online rules cannot train: a synapse fed by a current,
-            a delay, an integrating read-out, learnable neuron parameters, or mixed sums.
-    """
-    signals: dict[str, Signal] = {INPUT: "input"}
-    for name, module in network.nodes.items():
-        kinds = {signals[source] for source in network.sources[name]}
-        if isinstance(module, Spiking):
-            if module.learnable:
-                raise UsageError(
-                    f"layer {name!r} learns its {', '.join(module.learnable)}: only the rule bptt "
-                    "trains neuron parameters. Use bptt, or fix them."
-                )
-            signals[name] = "spikes"
-        elif isinstance(module, Synapse):
-            if kinds == {"current"}:
-                raise UsageError(
-                    f"synapse {name!r} is fed by a current; online rules need spikes or the input "
-                    "before each synapse. Put a spiking layer in between, or use bptt."
-                )
-            signals[name] = "current"
-        elif isinstance(module, LinearMap | Add):
-            if len(kinds) > 1:
-                raise UsageError(f"node {name!r} adds {' and '.join(sorted(kinds))}; use bptt.")
-            signals[name] = kinds.pop()
-        else:
-            raise UsageError(
-                f"node {name!r} is a {type(module).__name__}, which online rules cannot credit: "
-                "its output depends on earlier inputs. Use bptt."
-            )
-    if not isinstance(network.nodes[network.output], Synapse):
-        raise UsageError(f"online rules need a synapse as the last node, got {network.output!r}.")
-    return signals
+def _through_surrogate(layer: Spiking, error: Tensor, distance: Tensor, gain: float) -> Tensor:
+    """Return ``gain * error * psi(distance)``."""
+    surrogate = layer.neuron.surrogate
+    if type(surrogate) is Sigmoid:
+        return sigmoid_factor(error.contiguous(), distance, slope=surrogate.slope, gain=gain)
+    delta = error * surrogate.derivative(distance)
+    return delta if gain == 1 else delta * gain

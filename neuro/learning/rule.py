@@ -87,7 +87,7 @@ class LearningRule(nn.Module, ABC):
         """
 
     def parameter_groups(self, lr: float) -> list[dict[str, Any]]:
-        """Return optimiser groups for everything that trains: network first, then the rule's own."""
+        """Return optimiser groups of all that trains: the network's, then the rule's own."""
         groups: list[dict[str, Any]] = [{"params": list(self.network.parameters()), "lr": lr}]
         own = list(self.parameters())
         if own:

@@ -19,6 +19,17 @@ class Trace:
         self.filters = tuple(filters)
         self.stages: list[Tensor] = []
 
+    @property
+    def value(self) -> Tensor:
+        """``a[t]``, the last stage."""
+        return self.stages[-1]
+
+    def storage(self, like: Tensor) -> Tensor:
+        """Return the one stage of a single filter, for a kernel to update in place."""
+        if not self.stages:
+            self.stages = [like.new_zeros(like.shape)]
+        return self.stages[0]
+
     def update(self, spikes: Tensor) -> Tensor:
         """Take in ``s[t]`` and return ``a[t]``; the tensor returned is overwritten next step."""
         signal = spikes

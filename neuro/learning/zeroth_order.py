@@ -32,7 +32,11 @@ class PerturbedOptions(OnlineOptions):
 
 
 class NoiseSource:
-    """Draws each layer's perturbation, time step by time step; keeps z only for a pair's second half."""
+    """Draws each layer's perturbation, step by step.
+
+    ``noise`` holds z, ``sign`` is -1 in the second half of an antithetic pair: the same z is used
+    again, none is drawn or copied.
+    """
 
     def __init__(self, network: Network, options: PerturbedOptions) -> None:
         if not options.alpha > 0:
@@ -42,6 +46,7 @@ class NoiseSource:
         self._like: Tensor | None = None
         self._generator: torch.Generator | None = None
         self.noise: dict[str, Tensor] = {}
+        self.sign = 1.0
 
     def begin(self, batch_like: Tensor, generator: torch.Generator) -> None:
         """Start a batch."""
@@ -49,12 +54,14 @@ class NoiseSource:
         self.noise = {}
 
     def step(self, index: int) -> Perturbation:
-        """Return the perturbation of time step ``index``; odd steps of a pair negate the even ones."""
+        """Return the perturbation of time step ``index``; odd steps use -z of the one before."""
         options, like, generator = self._options, self._like, self._generator
-        assert like is not None and generator is not None
+        assert like is not None
+        assert generator is not None
         if options.antithetic and index % 2 == 1:
-            self.noise = {name: -z for name, z in self.noise.items()}
+            self.sign = -1.0
         else:
+            self.sign = 1.0
             self.noise = {
                 name: draw_noise(
                     options.noise,
@@ -63,7 +70,7 @@ class NoiseSource:
                 )
                 for name in self._network.neuron_nodes
             }
-        return Perturbation(self.noise, options.alpha, options.noise_at)
+        return Perturbation(self.noise, self.sign * options.alpha, options.noise_at)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +104,7 @@ class ZeroOrder(OnlineRule):
 
     def credit(self, moment: Moment) -> dict[str, Tensor]:
         losses = moment.objective.losses(moment.record.logits, moment.targets)
-        factor = losses / (self.options.alpha * moment.batch)
+        factor = losses * (self._source.sign / (self.options.alpha * moment.batch))
         return {
             name: noise * factor.view(-1, *(1,) * (noise.ndim - 1))
             for name, noise in self._source.noise.items()
