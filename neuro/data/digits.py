@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from sklearn.datasets import load_digits
 
 from neuro.data.dataset import Dataset, Split
 from neuro.data.entry import DatasetEntry, LoadRequest
@@ -48,6 +47,9 @@ def load(request: LoadRequest) -> Dataset:
     The split is stratified and fixed (:func:`stratified_test_indices`); nothing is read from
     ``request``. Training samples keep the order in which scikit-learn has them.
     """
+    # Importing scikit-learn takes seconds: only those who load this set should wait for it.
+    from sklearn.datasets import load_digits
+
     bunch = load_digits()
     images = torch.from_numpy(bunch.images.astype(np.uint8)).unsqueeze(1)
     targets = bunch.target.astype(np.int64)

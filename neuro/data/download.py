@@ -112,6 +112,9 @@ def _download(name: str, file: RemoteFile, folder: Path) -> None:
         partial.chmod(0o644)
         partial.replace(folder / file.name)
     except OSError as error:  # requests' errors are OSErrors too
+        response = getattr(error, "response", None)
+        if response is not None:  # pooch leaves a refused connection open
+            response.close()
         raise DataError(
             f"{name}: could not download {file.url}: {error}.\n{how_to_get([file], folder)}"
         ) from error
