@@ -48,7 +48,8 @@ class RunDirectory:
         if path is None:
             path = _fresh_path(config)
         try:
-            if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            # a lock alone is what a run leaves that was killed before it began
+            if path.exists() and (not path.is_dir() or {p.name for p in path.iterdir()} - {"lock"}):
                 raise UsageError(
                     f"Run folder {path} exists and is not empty. Name another with --run-dir, or "
                     f"continue it with: neuro train --resume {path}"
@@ -83,9 +84,14 @@ class RunDirectory:
         """Keep other processes from training in this folder, until this one ends.
 
         Raises:
-            UsageError: another process holds it.
+            UsageError: another process holds it, or the folder cannot be written.
         """
-        lock = (self.path / "lock").open("w")
+        try:
+            lock = (self.path / "lock").open("w")
+        except OSError as error:
+            raise UsageError(
+                f"Cannot write in the run folder {self.path}: {error.strerror}."
+            ) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
