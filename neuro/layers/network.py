@@ -129,7 +129,7 @@ class Network(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> NetworkState:
         """Return the state at rest: one entry for every node that keeps one."""
-        parameter = next(self.parameters())
+        parameter = next(self.parameters(), torch.empty(0))
         device, dtype = device or parameter.device, dtype or parameter.dtype
         state: NetworkState = {}
         for name, module in self.nodes.items():
@@ -226,7 +226,7 @@ class Network(nn.Module):
     @torch.no_grad()
     def _trace_shapes(self) -> dict[str, tuple[int, ...]]:
         """Find each node's output shape by sending one silent sample through, statelessly."""
-        parameter = next(self.parameters())
+        parameter = next(self.parameters(), torch.empty(0))
         values = {INPUT: parameter.new_zeros((1, *self.input_shape))}
         for name, module in self.nodes.items():
             inputs = [values[source] for source in self.sources[name]]
@@ -237,6 +237,11 @@ class Network(nn.Module):
                     f"node {name!r} ({_kind(module)}) cannot take its input of shape "
                     f"{tuple(inputs[0].shape[1:])}: {error}"
                 ) from error
+            if values[name].numel() == 0:
+                raise UsageError(
+                    f"node {name!r} ({_kind(module)}) makes nothing of its input of shape "
+                    f"{tuple(inputs[0].shape[1:])}; give the network larger inputs."
+                )
         return {name: tuple(value.shape[1:]) for name, value in values.items()}
 
 
