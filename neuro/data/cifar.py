@@ -27,10 +27,8 @@ from neuro.data.image_folder import (
 )
 from neuro.data.locate import existing_folders, first_file, not_found
 from neuro.data.python_batches import BatchSet, decode_batch_archive, decode_batch_folder
-from neuro.errors import UsageError
 
 Source = Literal["auto", "batches", "images"]
-SOURCES: tuple[str, ...] = ("auto", "batches", "images")
 
 
 @dataclass(frozen=True)
@@ -148,13 +146,8 @@ def load(request: LoadRequest, *, cifar: CifarSet, source: Source = "auto") -> D
             images. Only batches are downloaded.
 
     Raises:
-        UsageError: an unknown source.
         DataError: nothing was found, or what was found is incomplete or damaged.
     """
-    if source not in SOURCES:
-        raise UsageError(
-            f'{cifar.name}: source must be one of {", ".join(SOURCES)}, got "{source}".'
-        )
     found = find(request.search_root, cifar, source)
     if found is None and source != "images" and request.data_dir is None and request.download:
         fetch(cifar.name, _LICENCE, [cifar.archive], request.cache_dir / cifar.name)

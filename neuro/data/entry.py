@@ -7,14 +7,15 @@ else ``request.cache_dir``, where downloads and decoded copies go.
 
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 
 from neuro.data.dataset import Dataset, Kind
-from neuro.errors import DataError
+from neuro.errors import DataError, UsageError, nearest
 
 DATA_DIR_VARIABLE = "NEURO_DATA_DIR"
 
@@ -107,5 +108,34 @@ class DatasetEntry:
     @property
     def options(self) -> tuple[str, ...]:
         """Names of the options ``load`` takes: its keyword-only parameters."""
-        parameters = inspect.signature(self.load).parameters.values()
-        return tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
+        return tuple(self._option_types())
+
+    def checked_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return ``options`` converted to the types that ``load`` declares for them.
+
+        Raises:
+            UsageError: an option that ``load`` does not take, or a value of another type.
+        """
+        # Only those who set options wait for pydantic.
+        from pydantic import TypeAdapter, ValidationError
+
+        types = self._option_types()
+        checked = {}
+        for option, value in options.items():
+            if option not in types:
+                raise UsageError(
+                    f'{self.name} has no option "{option}".{nearest(option, types)} '
+                    f"It has: {', '.join(types) or 'none'}."
+                )
+            try:
+                checked[option] = TypeAdapter(types[option]).validate_python(value)
+            except ValidationError as error:
+                reason = "; ".join(detail["msg"] for detail in error.errors())
+                raise UsageError(
+                    f"{self.name}: option {option} cannot be {value!r}: {reason}."
+                ) from error
+        return checked
+
+    def _option_types(self) -> dict[str, Any]:
+        parameters = inspect.signature(self.load, eval_str=True).parameters.values()
+        return {p.name: p.annotation for p in parameters if p.kind is p.KEYWORD_ONLY}

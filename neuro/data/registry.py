@@ -55,18 +55,13 @@ def load_dataset(
         options: the keyword-only parameters of the entry's ``load``.
 
     Raises:
-        UsageError: unknown name or option, or timesteps < 1.
+        UsageError: unknown name or option, an option of another type, or timesteps < 1.
         DataError: a file is missing, damaged or cannot be downloaded.
     """
     entry = find_entry(name)
     if timesteps is not None and timesteps < 1:
         raise UsageError(f"timesteps must be at least 1, got {timesteps}.")
-    for option in options:
-        if option not in entry.options:
-            raise UsageError(
-                f'{name} has no option "{option}".{nearest(option, entry.options)} '
-                f"It has: {', '.join(entry.options) or 'none'}."
-            )
+    checked = entry.checked_options(options)
     folder = None if data_dir is None else Path(data_dir)
     request = LoadRequest(folder, default_data_dir(), timesteps, download)
-    return entry.load(request, **options)
+    return entry.load(request, **checked)
