@@ -85,10 +85,9 @@ def test_adaptation_makes_a_neuron_fire_less() -> None:
 
 
 def test_adaptation_carries_gradients_even_with_a_detached_reset() -> None:
-    """d s[1] / d I[0] = psi1 * (decay - beta * weight * psi0 - decay * threshold-path).
+    """d s[1] / d I[0] = psi1 * (decay - beta * weight * psi0), the reset being detached.
 
-    With the reset detached and the fixed threshold subtracted: decay 0.5, psi = 1/2 at both steps,
-    weight 1 - 0.75: 0.5 * (0.5 - 2 * 0.25 * 0.5) = 0.125.
+    With decay 0.5, psi = 1/2 at both steps and weight 1 - 0.75: 0.5 * (0.5 - 2 * 0.25 * 0.5).
     """
     neuron = AdaptiveLIF(
         adaptation_decay=0.75,

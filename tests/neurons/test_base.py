@@ -209,7 +209,7 @@ def test_gradients_of_the_charge_pass_gradcheck(neuron: Dynamics[Any]) -> None:
     values = [torch.tensor(min(max(getattr(neuron, n), 0.05), 0.95)).double() for n in names]
 
     def potentials(currents: Tensor, *parameters: Tensor) -> Tensor:
-        live = replace(neuron, **dict(zip(names, parameters, strict=True)))  # type: ignore[arg-type]
+        live = replace(neuron, **dict(zip(names, parameters, strict=True)))
         state = live.zeros(currents.shape[1:], dtype=currents.dtype)
         charged = []
         for current in currents:
@@ -230,7 +230,7 @@ def test_every_number_of_a_spiking_neuron_may_be_learnt(name: str, mode: str, de
         if field == "reset_value" and mode == "soft":
             continue
         value = torch.tensor(getattr(neuron, field), dtype=torch.float64, requires_grad=True)
-        live = replace(neuron, **{field: value})  # type: ignore[arg-type]
+        live = replace(neuron, **{field: value})
         currents = currents_of((8, 2, 11))
         plain, _ = neuron.sequence(currents)
         spikes, _ = live.sequence(currents)
@@ -248,10 +248,10 @@ def test_one_value_a_channel_is_one_neuron_a_channel(neuron: Dynamics[Any]) -> N
             continue
         value = getattr(neuron, field)
         values = [0.5 * value + 0.05, 0.75 * value + 0.05, 0.9 * value + 0.05]
-        together = replace(neuron, **{field: torch.tensor(values).double().reshape(3, 1, 1)})  # type: ignore[arg-type]
+        together = replace(neuron, **{field: torch.tensor(values).double().reshape(3, 1, 1)})
         outputs, final = together.sequence(currents)
         for channel, single in enumerate(values):
-            alone = replace(neuron, **{field: torch.tensor(single).double()})  # type: ignore[arg-type]
+            alone = replace(neuron, **{field: torch.tensor(single).double()})
             expected, expected_final = alone.sequence(currents[:, :, channel])
             assert torch.equal(outputs[:, :, channel], expected), field
             for a, b in zip(final, expected_final, strict=True):
@@ -260,7 +260,7 @@ def test_one_value_a_channel_is_one_neuron_a_channel(neuron: Dynamics[Any]) -> N
 
 @every_neuron
 def test_decay_logits_hold_the_decays(neuron: Dynamics[Any]) -> None:
-    inside = replace(neuron, **{n: 0.3 + 0.2 * i for i, n in enumerate(neuron.decay_fields)})  # type: ignore[arg-type]
+    inside = replace(neuron, **{n: 0.3 + 0.2 * i for i, n in enumerate(neuron.decay_fields)})
     logits = inside.decay_logits()
     assert set(logits) == set(neuron.decay_fields)
     back = inside.with_decay_logits(logits)
@@ -272,7 +272,7 @@ def test_decay_logits_hold_the_decays(neuron: Dynamics[Any]) -> None:
 @every_neuron
 def test_a_learnt_decay_stays_between_zero_and_one_under_wild_steps(neuron: Dynamics[Any]) -> None:
     # The interior start matters: the cases hold decays of 0 and 1 too.
-    start = replace(neuron, **dict.fromkeys(neuron.decay_fields, 0.6))  # type: ignore[arg-type]
+    start = replace(neuron, **dict.fromkeys(neuron.decay_fields, 0.6))
     logits = {name: x.double().requires_grad_() for name, x in start.decay_logits().items()}
     for sign in (1, -1):
         outputs, final = start.with_decay_logits(logits).sequence(currents_of((5, 40)))
