@@ -14,6 +14,7 @@ from neuro.neurons import LeakyIntegrator
 INPUT = "input"
 
 NetworkState = dict[str, Any]
+Weights = dict[str, Tensor]
 
 
 class Node(NamedTuple):
@@ -139,6 +140,10 @@ class Network(nn.Module):
                 state[name] = holder.zeros(shape, device=device, dtype=dtype)
         return state
 
+    def effective_weights(self) -> Weights:
+        """Return what every synapse's weight acts as; compute it once for a run of many steps."""
+        return {name: synapse.effective_weight() for name, synapse in self.synapse_nodes.items()}
+
     def step(self, x: Tensor, state: NetworkState) -> tuple[Tensor, NetworkState]:
         """Advance one time step.
 
@@ -149,7 +154,7 @@ class Network(nn.Module):
         Returns:
             logits ``(B, m)`` and the new state; the state given is left as it was.
         """
-        values, state = self.advance(x, state)
+        values, state = self.advance(x, state, self.effective_weights())
         return values[self.output], state
 
     def forward(self, x: Tensor, state: NetworkState) -> tuple[Tensor, NetworkState]:
@@ -162,10 +167,11 @@ class Network(nn.Module):
         """Run T steps: inputs ``(T, B, *input_shape)`` -> logits ``(T, B, m)`` and the state."""
         if state is None:
             state = self.initial_state(inputs.shape[1], inputs.device)
+        weights = self.effective_weights()
         outputs: list[Tensor] = []
         for x in inputs:
-            logits, state = self.step(x, state)
-            outputs.append(logits)
+            values, state = self.advance(x, state, weights)
+            outputs.append(values[self.output])
         if not outputs:
             return inputs.new_zeros((0, inputs.shape[1], self.classes)), state
         return torch.stack(outputs), state
@@ -181,10 +187,11 @@ class Network(nn.Module):
         total: Tensor | None = None
         rates: dict[str, Tensor] = {}
         steps = 0
+        weights = self.effective_weights()
         for x in inputs:
             if state is None:
                 state = self.initial_state(x.shape[0], x.device)
-            values, state = self.advance(x, state)
+            values, state = self.advance(x, state, weights)
             logits = values[self.output]
             total = logits if total is None else total + logits
             for name, layer in self.neuron_nodes.items():
@@ -206,8 +213,15 @@ class Network(nn.Module):
         return rows
 
     def advance(
-        self, x: Tensor, state: Mapping[str, Any]
+        self, x: Tensor, state: Mapping[str, Any], weights: Weights
     ) -> tuple[dict[str, Tensor], NetworkState]:
+        """Advance one time step and return what every node sent on, besides the new state.
+
+        Args:
+            x: ``(B, *input_shape)``.
+            state: as for :meth:`step`.
+            weights: from :meth:`effective_weights`.
+        """
         if x.shape[1:] != self.input_shape:
             raise UsageError(
                 f"the network takes inputs of shape (B, {', '.join(map(str, self.input_shape))}), "
@@ -219,6 +233,8 @@ class Network(nn.Module):
             inputs = [values[source] for source in self.sources[name]]
             if isinstance(module, STATEFUL):
                 values[name], after[name] = module(*inputs, state[name])
+            elif isinstance(module, Synapse):
+                values[name] = module.transmit(inputs[0], weights[name])
             else:
                 values[name] = module(*inputs)
         return values, after

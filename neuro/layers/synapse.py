@@ -14,6 +14,7 @@ every time step stands alone) replaces ``W`` by::
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +29,7 @@ class Synapse(nn.Module):
     """What every synapse offers besides being a ``torch.nn`` layer."""
 
     weight: Tensor
-    bias: Tensor | None
+    bias: Any  # a parameter or None; torch declares it differently in Linear and Conv2d
 
     def effective_weight(self) -> Tensor:
         """Return the weight that acts on activity; differentiable in the parameters."""

@@ -45,10 +45,11 @@ class BPTT(LearningRule):
         loss = logits = torch.zeros(())
         rates: dict[str, Tensor] = {}
         seen = 0
+        weights = network.effective_weights()
         for x in inputs:
             if state is None:
                 state = network.initial_state(x.shape[0], x.device, x.dtype)
-            values, state = network.advance(x, state)
+            values, state = network.advance(x, state, weights)
             output = values[network.output]
             loss = loss.to(output) + objective.losses(output, targets).mean()
             logits = output.detach() if seen == 0 else logits + output.detach()

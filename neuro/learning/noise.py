@@ -32,5 +32,6 @@ def draw_noise(kind: NoiseKind, like: Tensor, generator: torch.Generator) -> Ten
         flat = noise.flatten(1)
         length = torch.linalg.vector_norm(flat, dim=1, keepdim=True)
         radius = float(prod(like.shape[1:])) ** 0.5
-        return (flat * (radius / length)).view_as(like)
+        on_sphere: Tensor = (flat * (radius / length)).view_as(like)
+        return on_sphere
     return noise
