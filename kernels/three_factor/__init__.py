@@ -1,0 +1,1 @@
+"""The local factor of a three-factor rule with the sigmoid surrogate."""
