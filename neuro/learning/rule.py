@@ -12,6 +12,8 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from neuro.choices import check_choices
+from neuro.errors import UsageError
 from neuro.layers import Network
 
 AfterStep = Callable[[], None]
@@ -39,6 +41,11 @@ class RuleOptions:
     """
 
     mse_weight: float = 0.05
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        if not 0 <= self.mse_weight <= 1:
+            raise UsageError(f"rule.mse_weight must lie in [0, 1], got {self.mse_weight:g}.")
 
 
 class LearningRule(nn.Module, ABC):

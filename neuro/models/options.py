@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from neuro.choices import check_choices
 from neuro.layers import Spiking
 from neuro.neurons import LIF, decay_from_tau
 from neuro.surrogate import SURROGATES
@@ -38,6 +39,9 @@ class NeuronOptions:
     )
     learn_decay: bool = False
     norm: Literal["weight-standardised", "none"] = "weight-standardised"
+
+    def __post_init__(self) -> None:
+        check_choices(self)
 
     def spiking_layer(self) -> Spiking:
         """Return one layer of these neurons."""
