@@ -1,0 +1,159 @@
+"""Hardware profiles: TOML files of quantities, none without a unit, a kind, a source and a year.
+
+A profile is a name, and one table per quantity::
+
+    name = "loihi1"
+
+    [synaptic_operation_energy]
+    value = 23.6
+    unit = "pJ"
+    kind = "simulated"
+    source = "Davies et al. 2018, IEEE Micro 38(1), Table 2"
+    year = 2018
+    note = "lower bound"            # optional
+"""
+
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal, cast, get_args
+
+from neuro.errors import DataError, UsageError, nearest
+
+Kind = Literal["measured", "simulated", "published", "assumed"]
+KINDS: tuple[str, ...] = get_args(Kind)
+
+_PROFILES = Path(__file__).parent / "profiles"
+_REQUIRED: dict[str, type | tuple[type, ...]] = {
+    "value": (int, float),
+    "unit": str,
+    "kind": str,
+    "source": str,
+    "year": int,
+}
+_OPTIONAL: dict[str, type | tuple[type, ...]] = {"note": str}
+_FIRST_YEAR = 1950
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A number someone can check.
+
+    Args:
+        value: the number, finite.
+        unit: its unit; a count names what it counts.
+        kind: measured on the chip, simulated before it, published (a stated property of the
+            design), or assumed.
+        source: the publication, precise to the table or page.
+        year: year of the source.
+        note: what the number leaves open.
+    """
+
+    value: float
+    unit: str
+    kind: Kind
+    source: str
+    year: int
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class HardwareProfile:
+    """A named set of quantities; ``profile["name"]`` is one of them."""
+
+    name: str
+    quantities: Mapping[str, Quantity]
+
+    def __getitem__(self, quantity: str) -> Quantity:
+        """Return the quantity, or raise UsageError naming the closest one there is."""
+        if quantity not in self.quantities:
+            raise UsageError(
+                f'Profile {self.name} has no "{quantity}".{nearest(quantity, self.quantities)} '
+                f"It has: {', '.join(sorted(self.quantities))}."
+            )
+        return self.quantities[quantity]
+
+
+def profile_names() -> list[str]:
+    """Return the names of the profiles that come with the package."""
+    return sorted(path.stem for path in _PROFILES.glob("*.toml"))
+
+
+def load_profile(name: str) -> HardwareProfile:
+    """Return a profile that comes with the package.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    names = profile_names()
+    if name not in names:
+        raise UsageError(
+            f'No hardware profile "{name}".{nearest(name, names)} There are: {", ".join(names)}.'
+        )
+    return read_profile(_PROFILES / f"{name}.toml")
+
+
+def read_profile(path: Path) -> HardwareProfile:
+    """Read a profile from a TOML file.
+
+    Raises:
+        DataError: the file is missing, is not TOML, or a quantity is incomplete; the message names
+            the file, the table, what was found and what was expected.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{path}: cannot read the hardware profile ({error.strerror}).") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not a TOML file: {error}.") from error
+    name = content.pop("name", None)
+    if not isinstance(name, str) or not name:
+        raise DataError(f'{path}: expected name = "..." at the top, got {name!r}.')
+    if not content:
+        raise DataError(f"{path}: the profile holds no quantity; expected one table for each.")
+    quantities = {key: _quantity(f"{path}: [{key}]", table) for key, table in content.items()}
+    return HardwareProfile(name, MappingProxyType(quantities))
+
+
+def _quantity(where: str, table: Any) -> Quantity:
+    if not isinstance(table, dict):
+        raise DataError(f"{where}: expected a table with {', '.join(_REQUIRED)}, got {table!r}.")
+    fields = _REQUIRED | _OPTIONAL
+    for key in table:
+        if key not in fields:
+            raise DataError(f'{where}: unknown key "{key}".{nearest(key, fields)}')
+    for key, wanted in fields.items():
+        if key not in table:
+            if key in _REQUIRED:
+                raise DataError(f'{where}: "{key}" is missing; a number needs its {key}.')
+            continue
+        value = table[key]
+        # TOML's true is an int to Python.
+        if isinstance(value, bool) or not isinstance(value, wanted) or value == "":
+            raise DataError(f"{where}: {key} = {value!r} is not {_words(wanted)}.")
+    if not math.isfinite(table["value"]):
+        raise DataError(f"{where}: value = {table['value']} is not finite.")
+    if table["kind"] not in KINDS:
+        raise DataError(
+            f'{where}: kind = "{table["kind"]}"; expected one of {", ".join(KINDS)}.'
+            f"{nearest(table['kind'], KINDS)}"
+        )
+    if table["year"] < _FIRST_YEAR:
+        raise DataError(f"{where}: year = {table['year']}; expected {_FIRST_YEAR} or later.")
+    return Quantity(
+        value=float(table["value"]),
+        unit=table["unit"],
+        kind=cast(Kind, table["kind"]),
+        source=table["source"],
+        year=table["year"],
+        note=table.get("note", ""),
+    )
+
+
+def _words(wanted: type | tuple[type, ...]) -> str:
+    return {str: "a text of at least one character", int: "a whole number"}.get(
+        cast(type, wanted), "a number"
+    )

@@ -1,0 +1,111 @@
+"""Hardware profiles: every number is complete, and a broken file is named."""
+
+from pathlib import Path
+
+import pytest
+
+from neuro.errors import DataError, UsageError
+from neuro.hardware import Quantity, load_profile, profile_names, read_profile
+
+COMPLETE = {
+    "value": "23.6",
+    "unit": '"pJ"',
+    "kind": '"simulated"',
+    "source": '"a table"',
+    "year": "2018",
+}
+
+
+def write(folder: Path, **changes: str | None) -> Path:
+    entries = {**COMPLETE, **changes}
+    lines = [f"{key} = {value}" for key, value in entries.items() if value is not None]
+    path = folder / "chip.toml"
+    path.write_text('name = "chip"\n[energy]\n' + "\n".join(lines), encoding="utf-8")
+    return path
+
+
+def test_a_complete_quantity_is_read(tmp_path):
+    profile = read_profile(write(tmp_path, note='"lower bound"'))
+    assert profile.name == "chip"
+    assert profile["energy"] == Quantity(
+        23.6, "pJ", "simulated", "a table", 2018, note="lower bound"
+    )
+
+
+@pytest.mark.parametrize("key", COMPLETE)
+def test_a_number_without_one_of_its_facts_is_refused(tmp_path, key):
+    with pytest.raises(DataError, match=rf'chip.toml: \[energy\]: "{key}" is missing'):
+        read_profile(write(tmp_path, **{key: None}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"kind": '"mesured"'}, 'kind = "mesured".*Did you mean "measured"'),
+        ({"value": '"23.6"'}, "value = '23.6' is not a number"),
+        ({"value": "nan"}, "value = nan is not finite"),
+        ({"value": "true"}, "value = True is not a number"),
+        ({"source": '""'}, "source = '' is not a text"),
+        ({"year": "2018.0"}, "year = 2018.0 is not a whole number"),
+        ({"year": "18"}, "year = 18; expected 1950 or later"),
+        ({"sorce": '"x"'}, 'unknown key "sorce". Did you mean "source"'),
+    ],
+)
+def test_a_wrong_entry_is_named(tmp_path, changes, message):
+    with pytest.raises(DataError, match=message):
+        read_profile(write(tmp_path, **changes))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('name = "x"', "holds no quantity"),
+        ("[energy]\nvalue = 1", 'expected name = "..."'),
+        ('name = "x"\nenergy = 3', r"\[energy\]: expected a table"),
+        ("name = ", "not a TOML file"),
+    ],
+)
+def test_a_file_that_is_no_profile_is_refused(tmp_path, content, message):
+    path = tmp_path / "chip.toml"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        read_profile(path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"none\.toml: cannot read.*No such file"):
+        read_profile(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize("name", profile_names())
+def test_every_profile_that_comes_along_reads(name):
+    profile = load_profile(name)
+    assert profile.name == name
+    assert profile.quantities
+
+
+def test_loihi1_says_that_its_energies_are_simulated():
+    loihi = load_profile("loihi1")
+    energies = {key: each for key, each in loihi.quantities.items() if each.unit == "pJ"}
+    assert {key: each.value for key, each in energies.items()} == {
+        "synaptic_operation_energy": 23.6,
+        "synaptic_update_stdp_energy": 120,
+        "neuron_update_active_energy": 81,
+        "neuron_update_inactive_energy": 52,
+        "spike_within_tile_energy": 1.7,
+        "tile_hop_east_west_energy": 3.0,
+        "tile_hop_north_south_energy": 4.0,
+    }
+    assert {each.kind for each in energies.values()} == {"simulated"}
+
+
+def test_unknown_names_are_answered_with_the_nearest():
+    with pytest.raises(UsageError, match=r'No hardware profile "loihi".*Did you mean "loihi1"'):
+        load_profile("loihi")
+    with pytest.raises(UsageError, match='Did you mean "synaptic_operation_energy"'):
+        load_profile("loihi1")["synaptic_operation_enrgy"]
+
+
+def test_a_profile_cannot_be_changed():
+    with pytest.raises(TypeError):
+        load_profile("loihi1").quantities["cores"] = None  # type: ignore[index]
