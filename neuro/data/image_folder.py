@@ -3,6 +3,7 @@
 import hashlib
 import io
 import lzma
+import os
 import tarfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,8 @@ from neuro.data.decoded import Arrays
 from neuro.errors import DataError
 
 SPLITS = ("train", "test")
+# split, class, file name
+Key = tuple[str, str, str]
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 
 
@@ -55,9 +58,9 @@ def is_image_folder(folder: Path, tree: ImageTree) -> bool:
 def folder_fingerprint(folder: Path) -> str:
     """Digest of the names, sizes and times of all images: changes when any file does."""
     digest = hashlib.sha256(str(folder.resolve()).encode())
-    for path in _folder_images(folder):
-        status = path.stat()
-        digest.update(f"{path.relative_to(folder)} {status.st_size} {status.st_mtime_ns}".encode())
+    for key, file in _folder_images(folder):
+        status = file.stat()
+        digest.update(f"{'/'.join(key)} {status.st_size} {status.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:16]
 
 
@@ -73,8 +76,7 @@ def decode_folder(folder: Path, tree: ImageTree) -> Arrays:
     Raises:
         DataError: images are missing, too many, undecodable or of another size.
     """
-    paths = {_key(path.relative_to(folder).parts): path for path in _folder_images(folder)}
-    images = {key: path.read_bytes() for key, path in paths.items() if key is not None}
+    images = {key: Path(file.path).read_bytes() for key, file in _folder_images(folder)}
     return decode_images(images, tree, where=str(folder))
 
 
@@ -84,7 +86,7 @@ def decode_archive(archive: Path, tree: ImageTree) -> Arrays:
     Raises:
         DataError: as :func:`decode_folder`, or the archive is truncated or damaged.
     """
-    images: dict[tuple[str, str, str], bytes] = {}
+    images: dict[Key, bytes] = {}
     total = sum(tree.per_class[split] for split in SPLITS) * len(tree.class_names)
     try:
         # A stream is read once, front to back; nothing is written to disk.
@@ -102,9 +104,7 @@ def decode_archive(archive: Path, tree: ImageTree) -> Arrays:
     return decode_images(images, tree, where=str(archive))
 
 
-def decode_images(
-    images: Mapping[tuple[str, str, str], bytes], tree: ImageTree, *, where: str
-) -> Arrays:
+def decode_images(images: Mapping[Key, bytes], tree: ImageTree, *, where: str) -> Arrays:
     """Decode ``(split, class, file name) -> file content``.
 
     Returns:
@@ -130,9 +130,7 @@ def decode_images(
     return arrays
 
 
-def _check_counts(
-    keys: Sequence[tuple[str, str, str]], split: str, tree: ImageTree, where: str
-) -> None:
+def _check_counts(keys: Sequence[Key], split: str, tree: ImageTree, where: str) -> None:
     counts = dict.fromkeys(tree.class_names, 0)
     for _, class_name, _ in keys:
         if class_name not in counts:
@@ -162,7 +160,7 @@ def _decode(content: bytes, where: str, tree: ImageTree) -> npt.NDArray[np.uint8
         raise DataError(f"{where}: not a readable image ({error}). {tree.remedy}") from error
 
 
-def _key(parts: Sequence[str]) -> tuple[str, str, str] | None:
+def _key(parts: Sequence[str]) -> Key | None:
     """``(..., split, class, file)`` of an image's path, or None if it is no image of the tree."""
     if len(parts) < 3:
         return None
@@ -171,8 +169,19 @@ def _key(parts: Sequence[str]) -> tuple[str, str, str] | None:
     return (split, class_name, name) if split in SPLITS and is_image else None
 
 
-def _folder_images(folder: Path) -> Iterator[Path]:
+def _folder_images(folder: Path) -> Iterator[tuple[Key, os.DirEntry[str]]]:
+    """Images of the tree in a fixed order. Scanned, not globbed: there may be 60,000."""
     for split in SPLITS:
-        for path in sorted((folder / split).glob("*/*")):
-            if _key(path.relative_to(folder).parts) is not None and path.is_file():
-                yield path
+        for class_folder in _entries(folder / split):
+            if class_folder.is_dir():
+                for file in _entries(class_folder.path):
+                    key = _key((split, class_folder.name, file.name))
+                    if key is not None and file.is_file():
+                        yield key, file
+
+
+def _entries(folder: str | Path) -> list[os.DirEntry[str]]:
+    if not os.path.isdir(folder):
+        return []
+    with os.scandir(folder) as entries:
+        return sorted(entries, key=lambda entry: entry.name)
