@@ -179,8 +179,8 @@ def propagate(
     """Carry errors back within one time step and sum the weight gradients.
 
     At a spiking layer with error ``g = dL/ds`` the error of its current is
-    ``delta = g * psi(u - threshold)``; each synapse then adds ``delta a^T`` for its presynaptic
-    activity ``a``.
+    ``delta = g * psi(u - threshold) * du/dI``; each synapse then adds ``delta a^T`` for its
+    presynaptic activity ``a``.
 
     Args:
         forward: the pass that made the record.
@@ -234,8 +234,11 @@ def propagate(
 
 
 def _through_surrogate(layer: Spiking, error: Tensor, distance: Tensor, gain: float) -> Tensor:
-    """Return ``gain * error * psi(distance)``."""
-    surrogate = layer.neuron.surrogate
+    """Return ``gain * error * psi(distance) * du/dI``, the neuron's gain on its input current."""
+    neuron = layer.neuron
+    for leaky in neuron.filters:
+        gain *= float(leaky.gain)
+    surrogate = neuron.surrogate
     if type(surrogate) is Sigmoid:
         return sigmoid_factor(error.contiguous(), distance, slope=surrogate.slope, gain=gain)
     delta = error * surrogate.derivative(distance)

@@ -11,8 +11,9 @@ class Trace:
     """One value per presynaptic neuron, whatever the number of its synapses.
 
     For a leaky neuron, ``a[t] = decay * a[t-1] + s[t] = sum_{k<=t} decay^(t-k) s[k]``
-    (Xiao et al. 2022, eq. 7). Neurons with several time constants filter in cascade. Injected
-    noise never enters: the trace sees spikes only.
+    (Xiao et al. 2022, eq. 7). Neurons with several time constants filter in cascade. Gains are
+    left out, so that the latest spike counts one: they belong to the error of the neuron that
+    receives. Injected noise never enters: the trace sees spikes only.
     """
 
     def __init__(self, filters: Sequence[Filter]) -> None:
@@ -36,6 +37,6 @@ class Trace:
         if not self.stages:
             self.stages = [spikes.new_zeros(spikes.shape) for _ in self.filters]
         for stage, leaky in zip(self.stages, self.filters, strict=True):
-            stage.mul_(leaky.decay).add_(signal, alpha=float(leaky.gain))
+            stage.mul_(leaky.decay).add_(signal)
             signal = stage
         return signal
