@@ -102,7 +102,12 @@ class Network(nn.Module):
                         f"node {node.name!r} reads {source!r}, which is no earlier node."
                         f"{nearest(source, known)}"
                     )
-            self.nodes[node.name] = node.module
+            try:
+                self.nodes[node.name] = node.module
+            except KeyError as error:
+                raise UsageError(
+                    f"a node cannot be called {node.name!r}: {error.args[0]}. Take another name."
+                ) from error
             self.sources[node.name] = sources
             previous = node.name
         self.output = previous

@@ -269,6 +269,12 @@ def test_input_is_no_name_for_a_node() -> None:
         Network([Node("input", Linear(2, 2))], (2,))
 
 
+@pytest.mark.parametrize("name", ["double", "items", "a.b", ""])
+def test_a_name_that_torch_cannot_hold_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match=f"cannot be called '{name}'"):
+        Network([Node(name, Linear(2, 2))], (2,))
+
+
 def test_an_unknown_source_says_which_is_nearest() -> None:
     nodes = [Node("hidden", Linear(2, 2)), Node("readout", Linear(2, 2), ("hiden",))]
     with pytest.raises(UsageError, match=r"reads 'hiden'.*Did you mean \"hidden\""):
