@@ -17,7 +17,8 @@ app = App(
     name="neuro",
     help="Train spiking neural networks online, with OPZO and the rules it is compared with.",
     version=__version__,
-    default_parameter=Parameter(negative=()),
+    default_parameter=Parameter(negative=(), show_default=False),
+    help_format="plaintext",
 )
 
 # The help is given here so that `neuro --help` imports no command, and so no torch.

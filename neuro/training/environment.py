@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 import neuro
+from neuro.training.seeds import seed_for
 
 PACKAGES = ("torch", "numpy", "numba", "safetensors", "pydantic", "scikit-learn", "h5py")
 
@@ -72,8 +73,14 @@ def git_commit() -> str | None:
 
 
 @contextlib.contextmanager
-def computing(device: torch.device, *, deterministic: bool, threads: int | None) -> Iterator[None]:
-    """Within ``with``, torch computes as the configuration asks; afterwards as before."""
+def computing(
+    device: torch.device, *, seed: int, deterministic: bool, threads: int | None
+) -> Iterator[None]:
+    """Within ``with``, torch computes as the configuration asks; afterwards as before.
+
+    Nothing of neuro draws from torch's global generators, but a module of a user may: they are
+    seeded here, and put back at the end.
+    """
     fill: Any = torch.utils.deterministic  # a module whose attributes torch leaves untyped
     before = (
         torch.are_deterministic_algorithms_enabled(),
@@ -88,7 +95,9 @@ def computing(device: torch.device, *, deterministic: bool, threads: int | None)
     if threads is not None:
         torch.set_num_threads(threads)
     try:
-        yield
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            torch.manual_seed(seed_for(seed, "global"))
+            yield
     finally:
         torch.use_deterministic_algorithms(before[0])
         fill.fill_uninitialized_memory = before[1]

@@ -21,7 +21,8 @@ class StopSignals:
 
     ``deferred`` says whether the code that runs looks at ``received`` itself (the batch loop does);
     otherwise the signal raises :class:`TrainingInterrupted` on the spot. A second signal always
-    does. Outside the main thread Python allows no handlers, and signals keep their meaning.
+    does. A signal that the parent process had this one ignore (a shell does for jobs in the
+    background) stays ignored. Outside the main thread Python allows no handlers at all.
     """
 
     def __init__(self) -> None:
@@ -32,6 +33,8 @@ class StopSignals:
     def __enter__(self) -> "StopSignals":
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
+                if signal.getsignal(number) is signal.SIG_IGN:
+                    continue
                 self._before[number] = signal.signal(number, self._handle)
         return self
 

@@ -1,7 +1,9 @@
 """A whole run: make or open its folder, train, evaluate, draw, and sum up."""
 
 import contextlib
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +54,10 @@ def train(
         environment = describe_environment(device)
         environment["data_dir"] = None if data_dir is None else str(data_dir.resolve())
         run.write_json("environment.json", environment)
-        return _carry_out(run, config, device, None, data_dir, download, progress or Progress())
+        work = _Work(
+            run, config, device, config.threads, data_dir, download, progress or Progress()
+        )
+        return _carry_out(work, None)
 
 
 def resume(
@@ -93,10 +98,9 @@ def resume(
         before = _compare_environments(run, device, progress)
         if data_dir is None and before.get("data_dir"):
             data_dir = Path(before["data_dir"])
-        if config.threads is None and "threads" in before:
-            with computing(device, deterministic=False, threads=before["threads"]):
-                return _carry_out(run, config, device, start, data_dir, download, progress)
-        return _carry_out(run, config, device, start, data_dir, download, progress)
+        threads = config.threads or before["threads"]  # sums split among threads round otherwise
+        work = _Work(run, config, device, threads, data_dir, download, progress)
+        return _carry_out(work, start)
 
 
 def load_run(
@@ -112,12 +116,14 @@ def load_run(
         CheckpointError: the folder is no run.
         UsageError: the data set's inputs or classes do not fit the network.
     """
+    started = time.perf_counter()
     run = RunDirectory.open(run_dir)
     config = run.config()
     if data_dir is None and (run.path / "environment.json").is_file():
         recorded = run.read_json("environment.json").get("data_dir")
         data_dir = Path(recorded) if recorded and dataset is None else None
     device = choose_device(config.device)
+    reset_peak_memory(device)
     own = dataset is None or dataset == config.dataset
     data = load_dataset(
         config.dataset if own else str(dataset),
@@ -126,7 +132,7 @@ def load_run(
         download=download,
         **(config.dataset_options if own else {}),
     )
-    return run, Session(config, data, device)
+    return run, Session(config, data, device, started=started)
 
 
 def evaluate_run(
@@ -148,10 +154,14 @@ def evaluate_run(
     """
     run, session = load_run(run_dir, dataset=dataset, data_dir=data_dir, download=download)
     config = session.config
-    reset_peak_memory(session.device)
     moment = load_checkpoint(run.checkpoints, checkpoint, fingerprint=config.fingerprint())
     session.restore_weights(moment)
-    with computing(session.device, deterministic=config.deterministic, threads=config.threads):
+    with computing(
+        session.device,
+        seed=config.seed,
+        deterministic=config.deterministic,
+        threads=config.threads,
+    ):
         found = _test(session)
     spent = session.clock()
     return RunSummary(
@@ -171,28 +181,38 @@ def evaluate_run(
     )
 
 
-def _carry_out(
-    run: RunDirectory,
-    config: TrainConfig,
-    device: torch.device,
-    start: Checkpoint | None,
-    data_dir: Path | None,
-    download: bool,
-    progress: Progress,
-) -> RunSummary:
+@dataclass(frozen=True)
+class _Work:
+    run: RunDirectory
+    config: TrainConfig
+    device: torch.device
+    threads: int | None
+    data_dir: Path | None
+    download: bool
+    progress: Progress
+
+
+def _carry_out(work: _Work, start: Checkpoint | None) -> RunSummary:
+    started = time.perf_counter()
+    run, config, device = work.run, work.config, work.device
     reset_peak_memory(device)
     with (
         StopSignals() as stop,
-        computing(device, deterministic=config.deterministic, threads=config.threads),
+        computing(
+            device,
+            seed=config.seed,
+            deterministic=config.deterministic,
+            threads=work.threads,
+        ),
     ):
         dataset = load_dataset(
             config.dataset,
-            data_dir=data_dir,
+            data_dir=work.data_dir,
             timesteps=config.timesteps,
-            download=download,
+            download=work.download,
             **config.dataset_options,
         )
-        session = Session(config, dataset, device)
+        session = Session(config, dataset, device, started=started)
         if start is not None:
             session.restore(start)
         log = MetricsLog(
@@ -204,7 +224,7 @@ def _carry_out(
         try:
             if start is None:
                 save_start(session, run, log)
-            train_epochs(session, run, log, progress, stop)
+            train_epochs(session, run, log, work.progress, stop)
         finally:
             log.close()
         return _sum_up(run, session)

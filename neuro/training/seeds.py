@@ -20,6 +20,11 @@ def generator_for(
         counters: position in training, e.g. epoch and batch.
         device: where the numbers are drawn.
     """
+    return torch.Generator(device).manual_seed(seed_for(seed, purpose, *counters))
+
+
+def seed_for(seed: int, purpose: str, *counters: int) -> int:
+    """Return a number in [0, 2^63) that depends on its arguments alone."""
     key = ":".join([str(seed), purpose, *(str(counter) for counter in counters)])
     digest = hashlib.blake2b(key.encode(), digest_size=8).digest()
-    return torch.Generator(device).manual_seed(int.from_bytes(digest, "little") >> 1)
+    return int.from_bytes(digest, "little") >> 1

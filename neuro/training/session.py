@@ -83,9 +83,12 @@ class Session:
         config: the configuration.
         dataset: loaded as the configuration asks.
         device: where to train.
+        started: ``time.perf_counter()`` when the work began, loading included.
     """
 
-    def __init__(self, config: TrainConfig, dataset: Dataset, device: torch.device) -> None:
+    def __init__(
+        self, config: TrainConfig, dataset: Dataset, device: torch.device, *, started: float
+    ) -> None:
         self.config = config
         self.dataset = dataset
         self.device = device
@@ -103,7 +106,7 @@ class Session:
         self.totals = Totals()
         self.best = Best()
         self.spent = Spent()
-        self._started = time.perf_counter()
+        self._started = started
 
     @property
     def trained_tensors(self) -> list[Tensor]:
