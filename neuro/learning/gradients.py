@@ -74,13 +74,15 @@ class GradientSums:
         """Add the sums to ``parameter.grad`` and start again from zero."""
         for entry in self._synapses.values():
             self._flush_recurring(entry)
-            if entry.weight_sum is not None:
+            # Frozen parameters (requires_grad off) take no gradient.
+            if entry.weight_sum is not None and entry.differentiable.requires_grad:
                 gradient = entry.weight_sum
                 if entry.activity_scale != 1:
                     gradient = gradient * entry.activity_scale
                 torch.autograd.backward([entry.differentiable], [gradient])
-            if entry.bias_sum is not None and entry.synapse.bias is not None:
-                torch.autograd.backward([entry.synapse.bias], [entry.bias_sum])
+            bias = entry.synapse.bias
+            if entry.bias_sum is not None and bias is not None and bias.requires_grad:
+                torch.autograd.backward([bias], [entry.bias_sum])
             entry.weight_sum = entry.bias_sum = None
 
     def _flush_recurring(self, entry: _Synaptic) -> None:
