@@ -121,6 +121,37 @@ class Conv2d(nn.Conv2d, Synapse):
         return gradients
 
 
+class _Standardise(torch.autograd.Function):
+    """Forward and closed-form backward of :func:`standardise` on a matrix ``(out, fan_in)``.
+
+    With ``c = W - mean``, ``r = 1 / sqrt(var * n + eps)``, ``u = c r`` and ``G = dL/dW^``::
+
+        dL/dgain = sum(G u)        dL/dW = gain * r * (G - mean(G) - u * sum(G u) * n / (n - 1))
+    """
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, gain: Tensor) -> Tensor:
+        fan_in = weight.shape[1]
+        freedom = max(fan_in - 1, 1)
+        centred = weight - weight.mean(1, keepdim=True)
+        squares = torch.linalg.vector_norm(centred, dim=1, keepdim=True).square()
+        scale = torch.rsqrt(squares * (fan_in / freedom) + STANDARDISATION_EPS)
+        unit = centred.mul_(scale)
+        ctx.save_for_backward(unit, scale, gain)
+        return unit * gain
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor]:
+        unit, scale, gain = ctx.saved_tensors
+        gradient = grad_outputs[0]
+        fan_in = unit.shape[1]
+        along = torch.linalg.vecdot(gradient, unit).unsqueeze(1)
+        projection = along * (-fan_in / max(fan_in - 1, 1))
+        weight_gradient = gradient - gradient.mean(1, keepdim=True)
+        weight_gradient.addcmul_(unit, projection).mul_(gain * scale)
+        return weight_gradient, along
+
+
 def standardise(weight: Tensor, gain: Tensor) -> Tensor:
     """Return ``gain * (W - mean) / sqrt(var * fan_in + eps)`` per output unit (unbiased variance).
 
@@ -129,12 +160,10 @@ def standardise(weight: Tensor, gain: Tensor) -> Tensor:
         gain: ``(out, 1, ...)``, one number an output unit.
 
     Returns:
-        The standardised weight, same shape.
+        The standardised weight, same shape; differentiable once.
     """
-    axes = tuple(range(1, weight.ndim))
-    fan_in = math.prod(weight.shape[1:])
-    variance, mean = torch.var_mean(weight, dim=axes, keepdim=True)
-    return gain * (weight - mean) * torch.rsqrt(variance * fan_in + STANDARDISATION_EPS)
+    flat: Tensor = _Standardise.apply(weight.flatten(1), gain.flatten(1))  # type: ignore[no-untyped-call]
+    return flat.view_as(weight)
 
 
 class ScaledWSLinear(Linear):

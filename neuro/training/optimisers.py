@@ -27,6 +27,7 @@ def build_optimiser(rule: LearningRule, config: TrainConfig) -> torch.optim.Opti
             momentum=chosen.momentum,
             nesterov=chosen.nesterov,
             weight_decay=chosen.weight_decay,
+            fused=True,
         )
     kind = torch.optim.Adam if isinstance(chosen, Adam) else torch.optim.AdamW
     return kind(
@@ -35,6 +36,7 @@ def build_optimiser(rule: LearningRule, config: TrainConfig) -> torch.optim.Opti
         betas=(chosen.beta1, chosen.beta2),
         eps=chosen.epsilon,
         weight_decay=chosen.weight_decay,
+        fused=True,
     )
 
 
