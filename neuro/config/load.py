@@ -31,7 +31,7 @@ class LoadedConfig(NamedTuple):
 
 
 def load_config(
-    rule: str | None = None, *, source: str | Path | None = None, **settings: Any
+    rule: str | None = None, /, *, source: str | Path | None = None, **settings: Any
 ) -> TrainConfig:
     """Return a configuration for ``rule`` with ``settings`` over the preset of its data set.
 
