@@ -32,10 +32,9 @@ class LineProgress(Progress):
 
     def begin(self, epochs: int, steps_per_epoch: int, done: int) -> None:
         self._epochs = epochs
-        self._steps_per_epoch = steps_per_epoch
 
     def epoch(self, record: dict[str, Any]) -> None:
-        self.note(describe_epoch(record, self._epochs, self._steps_per_epoch))
+        self.note(describe_epoch(record, self._epochs))
 
     def note(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
@@ -62,7 +61,6 @@ class BarProgress(Progress):
 
     def begin(self, epochs: int, steps_per_epoch: int, done: int) -> None:
         self._epochs = epochs
-        self._steps_per_epoch = steps_per_epoch
         self._task = self._bar.add_task(
             "train",
             total=epochs * steps_per_epoch,
@@ -83,7 +81,7 @@ class BarProgress(Progress):
 
     def epoch(self, record: dict[str, Any]) -> None:
         self._bar.update(self._task, speed=f"{record['samples_per_second']:,.0f} samples/s")
-        self.note(describe_epoch(record, self._epochs, self._steps_per_epoch))
+        self.note(describe_epoch(record, self._epochs))
 
     def note(self, text: str) -> None:
         self._console.print(text, markup=False, soft_wrap=True)
@@ -99,7 +97,7 @@ def terminal_progress(quiet: bool = False) -> Progress:
     return BarProgress() if sys.stderr.isatty() else LineProgress()
 
 
-def describe_epoch(record: dict[str, Any], epochs: int, steps_per_epoch: int) -> str:
+def describe_epoch(record: dict[str, Any], epochs: int) -> str:
     """Return one line: loss, accuracies, firing rate, speed and time to go."""
     width = len(str(epochs))
     parts = [

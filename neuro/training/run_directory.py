@@ -57,7 +57,11 @@ class RunDirectory:
             path.mkdir(parents=True, exist_ok=True)
             run = cls(path)
             run.lock()
-            run.write_json("config.json", config.to_json())
+            try:
+                run.write_json("config.json", config.to_json())
+            except BaseException:
+                run.unlock()
+                raise
         except OSError as error:
             raise UsageError(
                 f"Cannot write the run folder {path}: {error.strerror}. "
