@@ -6,8 +6,8 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 
@@ -20,6 +20,9 @@ from neuro.data.events.progress import show_progress
 from neuro.data.events.stream import ON, EventStream, sorted_stream
 from neuro.data.locate import existing_folders, first_file, how_to_get, not_found
 from neuro.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    import h5py
 
 NAME = "shd"
 LICENCE = "CC BY 4.0"
@@ -123,7 +126,9 @@ def _wrong(path: Path, problem: str, remedy: str) -> DataError:
 
 
 @contextmanager
-def _opened(path: Path, remedy: str) -> Iterator[h5py.File]:
+def _opened(path: Path, remedy: str) -> Iterator["h5py.File"]:
+    import h5py  # a third of a second that only readers of this set need to wait for
+
     try:
         with h5py.File(_unpacked(path), "r") as file:
             yield file

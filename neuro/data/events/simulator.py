@@ -28,7 +28,6 @@ from neuro.data.dataset import Dataset, Split
 from neuro.data.entry import DatasetEntry, LoadRequest
 from neuro.data.events.camera import EventCamera
 from neuro.data.events.frame_cache import FrameCache, Frames
-from neuro.data.events.pixel import add_counts, image_events
 from neuro.data.events.progress import Progress, show_progress
 from neuro.data.events.stream import EventStream, sorted_stream
 from neuro.errors import DataError, UsageError
@@ -65,12 +64,15 @@ class _Recorder:
 
     def record(self, luminance: npt.NDArray[np.float32], index: int) -> Events:
         """Events of recording ``index`` of an image ``[H, W]`` in 0..1, in no order of time."""
+        from neuro.data.events.pixel import image_events  # numba: only recording waits for it
+
         around = self.border + self.margin
-        level = np.log(np.float32(self.camera.black_level) + luminance.astype(np.float32))
+        # in float64: the last bit of a float32 logarithm differs between processors
+        level = np.log(self.camera.black_level + luminance.astype(np.float64)).astype(np.float32)
         if self.replicate:
             scene = np.pad(level, around, mode="edge")
         else:
-            black = np.log(np.float32(self.camera.black_level))
+            black = np.float32(np.log(self.camera.black_level))
             scene = np.pad(level, around, constant_values=black)
         return image_events(
             scene,
@@ -162,6 +164,8 @@ def simulate_frames(
             positive.
         UsageError: the seed is out of range.
     """
+    from neuro.data.events.pixel import add_counts
+
     _check_images(images, images.ndim == 3)
     if timesteps < 1:
         raise DataError(f"Frames need timesteps >= 1, got {timesteps}.")
@@ -181,11 +185,15 @@ def simulate_frames(
         return stop - start
 
     done = 0
-    with ThreadPoolExecutor(max_workers=max(1, torch.get_num_threads())) as pool:
+    pool = ThreadPoolExecutor(max_workers=max(1, torch.get_num_threads()))
+    try:
         for finished in pool.map(record_chunk, range(0, count, CHUNK)):
             done += finished
             if progress is not None:
                 progress(done, count)
+    finally:
+        # after an interrupt, do not record the rest first
+        pool.shutdown(cancel_futures=True)
     return frames
 
 
