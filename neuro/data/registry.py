@@ -7,16 +7,26 @@ from neuro.data import digits, mnist1d
 from neuro.data.cifar import CIFAR10_ENTRY, CIFAR100_ENTRY
 from neuro.data.dataset import Dataset
 from neuro.data.entry import DatasetEntry, LoadRequest, default_data_dir
+from neuro.data.events import cifar10_dvs, dvs_gesture, nmnist, shd
+from neuro.data.events.simulator import simulated_entry
 from neuro.data.mnist import FASHION_MNIST_ENTRY, MNIST_ENTRY
 from neuro.errors import UsageError, nearest
 
-_ENTRIES: tuple[DatasetEntry, ...] = (
+_IMAGES: tuple[DatasetEntry, ...] = (
     digits.ENTRY,
     MNIST_ENTRY,
     FASHION_MNIST_ENTRY,
     CIFAR10_ENTRY,
     CIFAR100_ENTRY,
+)
+_ENTRIES: tuple[DatasetEntry, ...] = (
+    *_IMAGES,
     mnist1d.ENTRY,
+    nmnist.ENTRY,
+    dvs_gesture.ENTRY,
+    cifar10_dvs.ENTRY,
+    shd.ENTRY,
+    *(simulated_entry(entry) for entry in _IMAGES),
 )
 DATASETS: dict[str, DatasetEntry] = {entry.name: entry for entry in _ENTRIES}
 
