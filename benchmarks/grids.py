@@ -126,7 +126,7 @@ MLP_SETTINGS: Settings = {
     "model": "mlp",
     "model.hidden": [800, 800],
     "timesteps": 6,
-    "epochs": 8,
+    "epochs": 5,
     "batch_size": 128,
     "lr": 1e-3,
     "validation_fraction": 0.05,
