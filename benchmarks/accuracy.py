@@ -95,7 +95,7 @@ def accuracy(
     list_cells
         Show the chosen cells, how they stand and their commands; train nothing.
     check
-        Fail if the means over seeds do not reach the bars of the grid; alone, train nothing.
+        Train nothing; fail if, by the result file, the bars of the grid are not reached.
     """
     chosen = find_grid(grid)
     if assignments and results is None:
@@ -205,7 +205,11 @@ class GridResult:
             return
         order = [variant.name for variant in self._grid.variants]
         ordered = sorted(records.values(), key=lambda r: (order.index(r["variant"]), r["seed"]))
-        write_result(self._file, summarise(self._grid, ordered, self._command()))
+        write_result(self._file, self._summary(ordered))
+
+    def _summary(self, records: list[dict[str, Any]]) -> dict[str, Any]:
+        opening = origin(self._command(), threads=self._launch.threads)
+        return {**opening, **summarise(self._grid, records)}
 
     def _seeds(self) -> tuple[int, ...]:
         """The grid's seeds, and any other that has a run folder."""
@@ -241,9 +245,7 @@ class GridResult:
         return words
 
 
-def summarise(
-    grid: Grid, records: Sequence[dict[str, Any]], command: Sequence[str]
-) -> dict[str, Any]:
+def summarise(grid: Grid, records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return the result file of a grid: means, differences from the baseline, bars, all cells."""
     finished = [record for record in records if record["state"] == "finished"]
     names = [variant.name for variant in grid.variants]
@@ -274,7 +276,6 @@ def summarise(
     }
     devices = {"cuda" if record["gpu"] else "cpu" for record in finished}
     return {
-        **origin(command),
         "kind": KIND,
         "grid": grid.name,
         "title": grid.title,

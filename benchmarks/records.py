@@ -1,6 +1,7 @@
 """Result files: where they lie, what each of them states about its origin, atomic writing."""
 
 import json
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,21 +17,24 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 RESULTS = REPOSITORY / "benchmarks" / "results"
 IMAGES = REPOSITORY / "docs" / "images"
 SCHEMA = 1
+NUMBERS = re.compile(r"\[[\d\s.,eE+-]+\]")
+"""Lists of numbers, which are written on one line."""
 DATA_DIR = "DATA_DIR"
 """Stands for the folder of data sets in recorded commands: it differs between machines."""
 
-MACHINE = ("platform", "machine", "cpu", "cpus", "device", "gpu", "threads")
+MACHINE = ("platform", "machine", "cpu", "cpus", "threads")
 VERSIONS = ("neuro", "git_commit", "python", "packages")
 
 
-def origin(command: Sequence[str], device: str = "cpu") -> dict[str, Any]:
+def origin(command: Sequence[str], *, threads: int | None = None) -> dict[str, Any]:
     """Return what every result file opens with: layout version, command, date, machine, versions.
 
     Args:
         command: what makes the file again; see :func:`public_command`.
-        device: what the measurement ran on.
+        threads: CPU threads of the measurement; None for torch's number in this process.
     """
-    found = describe_environment(torch.device(device))
+    found = describe_environment(torch.device("cpu"))
+    found["threads"] = threads or found["threads"]
     return {
         "schema": SCHEMA,
         "command": public_command(command),
@@ -53,6 +57,7 @@ def write_result(file: Path, record: dict[str, Any]) -> None:
     """Write a result file so that its name always holds a whole one."""
     file.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(record, indent=1, allow_nan=False, ensure_ascii=False)
+    text = NUMBERS.sub(lambda found: " ".join(found[0].split()), text)
     write_atomically(file, (text + "\n").encode())
 
 

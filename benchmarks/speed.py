@@ -106,8 +106,8 @@ def speed(
     results
         Result file; default benchmarks/results/speed.json.
     check
-        Fail unless OPZO takes at most 1.25 times the OTTT loop, and less than SpikingJelly's
-        OTTT; alone, time nothing and check the result file.
+        Time nothing; fail unless, by the result file, OPZO takes at most 1.25 times the OTTT loop
+        and less than SpikingJelly's OTTT.
     """
     file = results or RESULTS / "speed.json"
     if check:

@@ -1,0 +1,213 @@
+"""Pictures for README and docs, drawn from result files alone.
+
+``python -m benchmarks.figures`` draws all pictures whose result files are there.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from benchmarks.command import main, say
+from benchmarks.records import IMAGES, RESULTS, read_result
+
+# Okabe & Ito's colours, told apart by people with any common colour blindness; each rule has a
+# marker of its own besides.
+STYLE: dict[str, dict[str, str]] = {
+    "ottt": {"color": "#000000", "marker": "o"},
+    "opzo": {"color": "#D55E00", "marker": "s"},
+    "opzo+ll": {"color": "#CC79A7", "marker": "P"},
+    "dfa": {"color": "#0072B2", "marker": "^"},
+    "dkp": {"color": "#009E73", "marker": "v"},
+    "zo": {"color": "#E69F00", "marker": "D"},
+    "bptt": {"color": "#56B4E9", "marker": "X"},
+}
+LABELS = {
+    "ottt": "BP (OTTT)",
+    "opzo": "OPZO",
+    "opzo+ll": "OPZO + local",
+    "dfa": "DFA",
+    "dkp": "DKP",
+    "zo": "zeroth order",
+    "bptt": "BPTT",
+}
+DPI = 150
+
+
+def figures(*, results: Path = RESULTS, images: Path = IMAGES) -> None:
+    """Draw every picture whose result file is there.
+
+    Parameters
+    ----------
+    results
+        Folder of the result files.
+    images
+        Folder of the pictures.
+    """
+    drawers: dict[str, Callable[[dict[str, Any], Path], None]] = {
+        "accuracy": draw_learning_curves,
+        "gradients": draw_gradients,
+        "memory": draw_memory,
+        "speed": draw_speed,
+    }
+    for file in sorted(results.glob("*.json")):
+        kind = _kind(file)
+        target = images / f"{file.stem}.png"
+        drawers[kind](read_result(file, kind), target)
+        say(f"{target}")
+
+
+def draw_memory(record: dict[str, Any], file: Path) -> None:
+    """Draw peak memory over T, both logarithmic."""
+    figure = _figure(6, 3.6)
+    axes = figure.subplots()
+    rules = list(dict.fromkeys(row["rule"] for row in record["rows"]))
+    for rule in rules:
+        rows = [row for row in record["rows"] if row["rule"] == rule]
+        steps = [row["timesteps"] for row in rows]
+        axes.plot(steps, [row["update_mb"] for row in rows], **_line(rule))
+    ticks = sorted({row["timesteps"] for row in record["rows"]})
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    axes.set_yscale("log", base=2)
+    axes.yaxis.set_major_formatter(lambda value, position: f"{value:g}")
+    _finish(axes, "time steps T", "peak memory of one update (MiB)")
+    axes.set_title(f"{record['network']}, batch of {record['batch_size']}")
+    axes.legend(frameon=False)
+    save(figure, file)
+
+
+def draw_speed(record: dict[str, Any], file: Path) -> None:
+    """Draw time per training sample as bars, with the 20th and 80th percentiles."""
+    workloads = record["workloads"]
+    figure = _figure(3.2 * len(workloads) + 0.6, 3.4)
+    panels = figure.subplots(1, len(workloads), squeeze=False)[0]
+    for axes, each in zip(panels, workloads.values(), strict=True):
+        names = sorted(each["contenders"], key=lambda name: each["contenders"][name]["median_us"])
+        for row, name in enumerate(names):
+            found = each["contenders"][name]
+            middle = found["median_us"] / 1000
+            spread = [[middle - found["p20_us"] / 1000], [found["p80_us"] / 1000 - middle]]
+            colour = STYLE.get(name, {"color": "#999999"})["color"]
+            axes.barh(row, middle, xerr=spread, color=colour, ecolor="#555555", capsize=3)
+        axes.set_yticks(
+            range(len(names)), [LABELS.get(name, "SpikingJelly OTTT") for name in names]
+        )
+        axes.invert_yaxis()
+        axes.set_title(each["title"], size=9)
+        _finish(axes, "ms per training sample", "")
+    save(figure, file)
+
+
+def draw_learning_curves(record: dict[str, Any], file: Path) -> None:
+    """Draw validation accuracy over epochs, mean over seeds with the range between them."""
+    figure = _figure(6, 3.8)
+    axes = figure.subplots()
+    for rule in record["rules"]:
+        curves = [
+            cell["curves"]["validation_accuracy"]
+            for cell in record["cells"]
+            if cell["variant"] == rule and "validation_accuracy" in cell.get("curves", {})
+        ]
+        if not curves:
+            continue
+        epochs = range(1, len(curves[0]) + 1)
+        by_epoch = [[100 * value for value in values] for values in zip(*curves, strict=True)]
+        style = {**_line(rule), "markevery": max(1, len(curves[0]) // 10)}
+        axes.plot(epochs, [sum(values) / len(values) for values in by_epoch], **style)
+        low, high = [min(values) for values in by_epoch], [max(values) for values in by_epoch]
+        axes.fill_between(epochs, low, high, color=style["color"], alpha=0.15, linewidth=0)
+    _finish(axes, "epoch", "validation accuracy (%)")
+    axes.set_title(record["title"], size=10)
+    axes.legend(frameon=False, ncols=2)
+    save(figure, file)
+
+
+def draw_gradients(record: dict[str, Any], file: Path) -> None:
+    """Draw variance of the weight gradient (above) and cosine of the credit (below), by layer.
+
+    Solid: all rules at the weights of the reference run. Dashed: each rule in its own run.
+    """
+    layers: list[dict[str, str]] = record["hidden_layers"]
+    figure = _figure(max(2.6 * len(layers) + 1.2, 8.4), 5.6)
+    panels = figure.subplots(2, len(layers), squeeze=False, sharex=True, sharey="row")
+    own: dict[str, list[dict[str, Any]]] = record["own"]
+    for column, layer in enumerate(layers):
+        above, below = panels[0][column], panels[1][column]
+        for rule in record["rules"]:
+            curves = [(record["points"], {}), (own.get(rule, []), _DASHED)]
+            for points, extra in curves:
+                measured = [point for point in points if rule in point["rules"]]
+                _draw_layer(above, below, rule, layer, measured, extra)
+        above.set_yscale("log")
+        above.set_xscale("log")
+        above.xaxis.set_major_formatter(lambda value, position: f"{value:g}")
+        above.set_title(f"layer {column + 1} ({layer['synapse']})", size=10)
+        below.axhline(0, color="#bbbbbb", linewidth=0.8)
+        below.set_ylim(-0.15, 1.05)
+        _finish(above, "", "gradient variance per weight" if column == 0 else "")
+        _finish(below, "training step", "cosine of credit to exact error" if column == 0 else "")
+    handles, labels = panels[0][0].get_legend_handles_labels()
+    if own:
+        handles.append(Line2D([], [], color="#777777", linestyle="--"))
+        labels.append("in a run of its own")
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
+    save(figure, file)
+
+
+_DASHED = {"linestyle": "--", "alpha": 0.6, "label": None, "markersize": 3}
+
+
+def _draw_layer(
+    above: Axes,
+    below: Axes,
+    rule: str,
+    layer: dict[str, str],
+    points: Sequence[dict[str, Any]],
+    extra: dict[str, Any],
+) -> None:
+    steps = [point["step"] for point in points]
+    found = [point["rules"][rule] for point in points]
+    variances = [each["weights"][layer["synapse"]]["variance"] for each in found]
+    cosines = [each["credit_cosine"][layer["neurons"]] for each in found]
+    if not extra:  # in its own run a rule meets other weights: variances would not compare
+        above.plot(steps, [value or float("nan") for value in variances], **_line(rule))
+    below.plot(steps, cosines, **{**_line(rule), **extra})
+
+
+def save(figure: Figure, file: Path) -> None:
+    """Write a PNG; the file's name never holds a part of one."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_name(f".{file.name}.partial")
+    figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})
+    temporary.replace(file)
+
+
+def _kind(file: Path) -> str:
+    return str(json.loads(file.read_text("utf-8"))["kind"])
+
+
+def _line(rule: str) -> dict[str, Any]:
+    return {"label": LABELS[rule], "markersize": 4.5, "linewidth": 1.4, **STYLE[rule]}
+
+
+def _finish(axes: Axes, x_label: str, y_label: str) -> None:
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _figure(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+if __name__ == "__main__":
+    main(figures)

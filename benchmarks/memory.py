@@ -1,0 +1,166 @@
+"""Peak memory of one update as the number of time steps grows.
+
+Every row is a fresh process. It builds the network, learns once from two time steps (compiled
+kernels and workspaces come into being), drops the gradients, reads the resident memory, resets the
+high-water mark (writes 5 to ``/proc/self/clear_refs``), learns once from T time steps, and reads
+``VmHWM``. The row is the difference: what an update needs beyond weights and program. Inputs are
+drawn one time step at a time and count only if the rule keeps them.
+
+glibc is told to give every freed block above 64 KiB back at once, so that resident memory is memory
+in use. Linux only.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.command import CheckFailedError, main, say
+from benchmarks.figures import draw_memory
+from benchmarks.memory_row import Row
+from benchmarks.records import IMAGES, REPOSITORY, RESULTS, origin, read_result, write_result
+from neuro.errors import NeuroError, UsageError
+from neuro.learning import rule_class
+
+KIND = "memory"
+RULES = ("opzo", "ottt", "bptt")
+ONLINE = ("opzo", "ottt", "dfa", "dkp", "zo")
+FLAT_WITHIN = 0.05
+RETURN_FREED_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
+
+
+def memory(
+    *,
+    rules: str = ",".join(RULES),
+    timesteps: str = "8,32,128",
+    hidden: str = "800,800",
+    batch_size: int = 128,
+    repeats: int = 3,
+    results: Path | None = None,
+    figure: Path | None = None,
+    check: bool = False,
+) -> None:
+    """Measure peak memory over T and draw it.
+
+    Parameters
+    ----------
+    rules
+        Learning rules, separated by commas.
+    timesteps
+        Values of T, separated by commas.
+    hidden
+        Widths of the hidden layers, separated by commas.
+    batch_size
+        Samples in the batch.
+    repeats
+        Processes for each row; their median counts.
+    results
+        Result file; default benchmarks/results/memory.json.
+    figure
+        PNG file; default docs/images/memory.png.
+    check
+        Measure nothing; fail unless, by the result file, online rules are flat in T within 5 %
+        and bptt grows.
+    """
+    file = results or RESULTS / "memory.json"
+    if check:
+        check_flatness(read_result(file, KIND))
+        return
+    names = [name.strip() for name in rules.split(",")]
+    for name in names:
+        rule_class(name)
+    steps, widths = _numbers("--timesteps", timesteps), _numbers("--hidden", hidden)
+    if repeats < 1:
+        raise UsageError(f"--repeats must be >= 1, got {repeats}.")
+    rows = []
+    for name in names:
+        for count in steps:
+            row = Row(name, count, tuple(widths), batch_size=batch_size)
+            found = [measure_apart(row) for _ in range(repeats)]
+            rows.append(_row_record(row, found))
+            say(f"{name:6} T = {count:4}: {rows[-1]['update_mb']:8.1f} MB")
+    record = {
+        **origin(["python", "-m", "benchmarks.memory"], threads=1),
+        "kind": KIND,
+        "quantity": "update_mb: VmHWM during one update minus VmRSS before it, in 2^20 bytes",
+        "network": f"784-{'-'.join(map(str, widths))}-10",
+        "batch_size": batch_size,
+        "rows": rows,
+    }
+    write_result(file, record)
+    draw_memory(record, figure or IMAGES / "memory.png")
+
+
+def measure_apart(row: Row) -> dict[str, float]:
+    """Measure one row in a fresh process.
+
+    Raises:
+        NeuroError: the process failed.
+    """
+    command = [sys.executable, "-m", "benchmarks.memory_row", json.dumps(asdict(row))]
+    done = subprocess.run(
+        command,
+        cwd=REPOSITORY,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **RETURN_FREED_MEMORY},
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode != 0:
+        raise NeuroError(f"The process for {row} failed: {done.stderr.strip()}")
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
+def check_flatness(record: dict[str, Any]) -> None:
+    """Print how each rule's memory changes from the smallest T to the largest.
+
+    Raises:
+        CheckFailedError: an online rule changes by more than 5 %, or bptt does not grow.
+    """
+    failed = []
+    for rule, growth in growth_by_rule(record).items():
+        online = rule in ONLINE
+        holds = growth - 1 <= FLAT_WITHIN if online else growth > 1 + FLAT_WITHIN
+        wanted = f"at most {1 + FLAT_WITHIN:g} times" if online else "grows"
+        print(f"{rule}: {growth:.3f} times, {wanted}: {'holds' if holds else 'FAILS'}")
+        if not holds:
+            failed.append(rule)
+    if failed:
+        raise CheckFailedError(f"Peak memory over T is not as claimed for {', '.join(failed)}.")
+
+
+def growth_by_rule(record: dict[str, Any]) -> dict[str, float]:
+    """Return, by rule, the largest memory over all T over the smallest."""
+    found: dict[str, list[float]] = {}
+    for row in record["rows"]:
+        found.setdefault(row["rule"], []).append(row["update_mb"])
+    return {rule: max(values) / min(values) for rule, values in found.items()}
+
+
+def _row_record(row: Row, found: Sequence[dict[str, float]]) -> dict[str, Any]:
+    return {
+        "rule": row.rule,
+        "timesteps": row.timesteps,
+        "update_mb": round(median(each["update_mb"] for each in found), 2),
+        "process_mb": round(median(each["process_mb"] for each in found), 1),
+        "repeats_mb": [round(each["update_mb"], 2) for each in found],
+    }
+
+
+def _numbers(flag: str, text: str) -> list[int]:
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or min(numbers) < 1:
+        raise UsageError(f"{flag} takes whole numbers >= 1 separated by commas, got {text!r}.")
+    return numbers
+
+
+if __name__ == "__main__":
+    main(memory)

@@ -1,0 +1,68 @@
+"""The process that measures one row of :mod:`benchmarks.memory`; prints one JSON object."""
+
+import gc
+import json
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from neuro.learning import build_rule, rule_class
+from neuro.models import MLP, build_model
+
+STATUS = Path("/proc/self/status")
+CLEAR_REFS = Path("/proc/self/clear_refs")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One process: a rule, T, and the network it trains."""
+
+    rule: str
+    timesteps: int
+    hidden: tuple[int, ...] = (800, 800)
+    features: int = 784
+    batch_size: int = 128
+
+
+def measure_here(row: Row) -> dict[str, float]:
+    """Measure one row in this process, in units of 2^20 bytes."""
+    generator = torch.Generator().manual_seed(0)
+    options = MLP(hidden=row.hidden)
+    network = build_model(options, (row.features,), 10, generator)
+    rule = build_rule(network, rule_class(row.rule).Options(), generator=generator)
+    targets = torch.randint(10, (row.batch_size,), generator=generator)
+
+    def update(timesteps: int) -> None:
+        frames = _frames(row, timesteps, generator)
+        rule.learn(frames, timesteps, targets, generator=generator)
+
+    update(2)
+    for parameter in [*network.parameters(), *rule.parameters()]:
+        parameter.grad = None
+    gc.collect()
+    before = _status("VmRSS")
+    CLEAR_REFS.write_text("5")
+    update(row.timesteps)
+    peak = _status("VmHWM")
+    return {"update_mb": peak - before, "process_mb": peak}
+
+
+def _frames(row: Row, timesteps: int, generator: torch.Generator) -> Iterator[Tensor]:
+    for _ in range(timesteps):
+        yield (torch.rand((row.batch_size, row.features), generator=generator) < 0.1).float()
+
+
+def _status(field: str) -> float:
+    found = re.search(rf"^{field}:\s+(\d+) kB", STATUS.read_text(), re.MULTILINE)
+    assert found is not None
+    return int(found[1]) / 1024
+
+
+if __name__ == "__main__":
+    fields = json.loads(sys.argv[1])
+    print(json.dumps(measure_here(Row(**{**fields, "hidden": tuple(fields["hidden"])}))))
