@@ -9,9 +9,29 @@ from neuro.errors import DataError, UsageError
 EMBEDDED = ("digits", "mnist1d")
 
 
-def test_every_static_name_is_listed():
-    static = {name for name, entry in DATASETS.items() if entry.kind == "static"}
-    assert static == {"digits", "mnist", "fashion-mnist", "cifar10", "cifar100", "mnist1d"}
+STATIC = {"digits", "mnist", "fashion-mnist", "cifar10", "cifar100", "mnist1d"}
+RECORDED = {"nmnist", "dvs-gesture", "cifar10-dvs", "shd"}
+
+
+def test_every_name_is_listed_with_its_kind():
+    simulated = {f"events:{name}" for name in STATIC - {"mnist1d"}}
+    kinds = {name: entry.kind for name, entry in DATASETS.items()}
+    assert kinds == dict.fromkeys(STATIC, "static") | dict.fromkeys(RECORDED | simulated, "events")
+
+
+def test_images_become_events_by_name_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("NEURO_DATA_DIR", str(tmp_path))
+    events = load_dataset("events:digits", timesteps=3, noise_rate_hz=0.0)
+    digits = load_dataset("digits")
+    assert events.train.inputs.shape[:3] == (1500, 3, 2)
+    assert events.timesteps == 3
+    assert events.train.targets.equal(digits.train.targets)
+    assert (events.train.inputs.flatten(1).sum(1) > 0).all()
+    assert digits.source in events.source
+    with pytest.raises(UsageError, match=r'"events:digit"\. Did you mean "events:digits"\?'):
+        load_dataset("events:digit")
+    with pytest.raises(UsageError, match='Unknown data set "events:mnist1d"'):
+        load_dataset("events:mnist1d")
 
 
 @pytest.mark.parametrize("name", DATASETS)
