@@ -11,12 +11,15 @@ TAGGED = ("rule", "model", "encoding", "optimizer", "schedule")
 """Tables whose ``name`` chooses the kind: a new name starts a new table; ``model = "conv5"`` is
 short for ``model = { name = "conv5" }``."""
 
+NO_VALUE = "null"
+"""TOML has no word for "no value"; this string is it, in files and in ``--set``."""
+
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_][A-Za-z0-9_-]*)*")
 _BARE_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_.:+-]*")
 
 
 def parse_assignment(text: str) -> tuple[tuple[str, ...], Any]:
-    """Read ``key.sub=value``; the value is TOML, a bare word is a string, ``none`` is no value.
+    """Read ``key.sub=value``; the value is TOML, or a bare word that stands for a string.
 
     Args:
         text: for example ``rule.alpha=0.1``, ``model.hidden=[256,256]``, ``encoding.name=rate``.
@@ -31,8 +34,6 @@ def parse_assignment(text: str) -> tuple[tuple[str, ...], Any]:
     if not equals or not _KEY.fullmatch(key):
         raise ConfigError(f'--set needs key=value, as in --set rule.alpha=0.1; got "{text}".')
     path = tuple(part.replace("-", "_") for part in key.split("."))
-    if value.lower() in ("none", "null"):
-        return path, None
     try:
         table = tomllib.loads(f"value = {value}")
     except tomllib.TOMLDecodeError:
@@ -40,7 +41,7 @@ def parse_assignment(text: str) -> tuple[tuple[str, ...], Any]:
             return path, value
         raise ConfigError(
             f'--set {key}: "{value}" is not a TOML value. Write numbers as 1e-3, lists as [1,2], '
-            'text as "..." and no value as none.'
+            'text as "..." and no value as null.'
         ) from None
     if set(table) != {"value"}:
         raise ConfigError(f'--set {key}: "{value}" holds more than one value.')
@@ -88,7 +89,7 @@ class Settings:
             tagged = not path and key in TAGGED
             value = {"name": given} if tagged and isinstance(given, str) else given
             if not isinstance(value, Mapping):
-                target[key] = value
+                target[key] = None if value == NO_VALUE else value
                 self._origins[here] = source
                 continue
             known = target.get(key)

@@ -143,7 +143,7 @@ class TrainConfig(_Section):
     ] = Adam()
     schedule: Schedule = Field(default=Schedule(), description="course of the learning rate")
     gradient_clip: float | None = Field(
-        default=None, gt=0, description="largest norm of the whole gradient; none for no limit"
+        default=None, gt=0, description="largest norm of the whole gradient; null for no limit"
     )
     validation_fraction: float = Field(
         default=0.1,
@@ -167,12 +167,12 @@ class TrainConfig(_Section):
         description="only algorithms that give the same bits each time; slower on a GPU",
     )
     threads: int | None = Field(
-        default=None, ge=1, description="CPU threads; none leaves torch's own choice"
+        default=None, ge=1, description="CPU threads; null leaves torch's own choice"
     )
     checkpoint_every_seconds: float | None = Field(
         default=120.0,
         gt=0,
-        description="save within an epoch after this long; none for epoch ends only",
+        description="save within an epoch after this long; null for epoch ends only",
     )
     checkpoint_every_steps: int | None = Field(
         default=None, ge=1, description="save within an epoch after this many batches"

@@ -41,4 +41,5 @@ def find_not_finite(rule: LearningRule, loss: float) -> str:
         return f"{place} holds {float(wrong[0])} ({len(wrong)} of {tensor.numel()} numbers){more}"
     if not isfinite(loss):
         return f"the loss at the output of {rule.network.output} is {loss}"
-    return "the norm over all layers exceeds the largest number of its type"
+    place, tensor = max(places, key=lambda each: float(each[1].abs().max()))
+    return f"{place} reaches {float(tensor.abs().max()):.1e}, too large to square"

@@ -84,7 +84,7 @@ class _Saver:
 
 
 def save_start(session: Session, run: RunDirectory, log: MetricsLog) -> None:
-    """Save the moment before the first batch."""
+    """Save the moment before the first batch of this process as ``last``."""
     _Saver(session, run, log).save("last")
 
 

@@ -222,8 +222,8 @@ def _carry_out(work: _Work, start: Checkpoint | None) -> RunSummary:
             purge_step=session.position.step + 1 if start else None,
         )
         try:
-            if start is None:
-                save_start(session, run, log)
+            # afresh even when resumed: it may be from another checkpoint, with "last" damaged
+            save_start(session, run, log)
             train_epochs(session, run, log, work.progress, stop)
         finally:
             log.close()

@@ -35,7 +35,7 @@ def test_later_sources_win(tmp_path):
 
 def test_a_table_for_a_rule_lies_over_its_own_file_only(tmp_path):
     file = tmp_path / "mine.toml"
-    file.write_text('lr = 0.5\n[for.zo]\nlr = 0.25\n[for.dfa.rule]\nmse_weight = 0.2\n')
+    file.write_text("lr = 0.5\n[for.zo]\nlr = 0.25\n[for.dfa.rule]\nmse_weight = 0.2\n")
     assert load_config("zo", source=file).lr == 0.25
     assert load_config("opzo", source=file).lr == 0.5
     assert load_config("dfa", source=file).rule.mse_weight == 0.2

@@ -16,7 +16,7 @@ from neuro.errors import ConfigError
         ("encoding.name=rate", ("encoding", "name"), "rate"),
         ('dataset="events:mnist"', ("dataset",), "events:mnist"),
         ("dataset=events:mnist", ("dataset",), "events:mnist"),
-        ("gradient_clip=none", ("gradient_clip",), None),
+        ("model.norm=none", ("model", "norm"), "none"),
         ("batch-size=7", ("batch_size",), 7),
     ],
 )
@@ -40,6 +40,16 @@ def test_later_settings_win_and_keep_their_source():
     assert settings.origin(("model", "name")) == "preset p"
     assert settings.origin(("model", "hidden")) == "--set model.hidden=[5]"
     assert settings.origin(("epochs",)) == "the defaults"
+
+
+def test_null_is_no_value_wherever_it_stands():
+    settings = Settings()
+    settings.add({"threads": 4, "rule": {"name": "opzo", "freeze_feedback_after": "null"}}, "f")
+    settings.assign(*parse_assignment("threads=null"), "--set threads=null")
+    assert settings.table == {
+        "threads": None,
+        "rule": {"name": "opzo", "freeze_feedback_after": None},
+    }
 
 
 def test_a_new_name_leaves_the_options_of_the_old_one_behind():

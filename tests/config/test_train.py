@@ -73,9 +73,7 @@ def test_json_reads_back_as_the_same_configuration():
 def test_the_fingerprint_changes_with_training_settings_alone():
     base = TrainConfig(rule={"name": "dfa"})
     assert TrainConfig(rule={"name": "dfa"}, seed=1).fingerprint() != base.fingerprint()
-    assert (
-        TrainConfig(rule={"name": "dfa", "mse_weight": 0.1}).fingerprint() != base.fingerprint()
-    )
+    assert TrainConfig(rule={"name": "dfa", "mse_weight": 0.1}).fingerprint() != base.fingerprint()
     observed = TrainConfig(rule={"name": "dfa"}, plots=False, log_every_steps=3)
     assert observed.fingerprint() == base.fingerprint()
     assert set(TrainConfig.model_fields) >= OBSERVING
@@ -83,7 +81,9 @@ def test_the_fingerprint_changes_with_training_settings_alone():
 
 def test_nesterov_without_momentum_is_refused():
     with pytest.raises(ValidationError, match="nesterov needs a momentum"):
-        TrainConfig(rule={"name": "dfa"}, optimizer={"name": "sgd", "nesterov": True, "momentum": 0})
+        TrainConfig(
+            rule={"name": "dfa"}, optimizer={"name": "sgd", "nesterov": True, "momentum": 0}
+        )
 
 
 def test_an_option_that_the_data_set_lacks_is_refused():

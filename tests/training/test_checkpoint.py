@@ -111,9 +111,7 @@ def empty_record(folder):
     return file
 
 
-@pytest.mark.parametrize(
-    "damage", [truncate, flip_a_bit, remove_tensors, cut_record, empty_record]
-)
+@pytest.mark.parametrize("damage", [truncate, flip_a_bit, remove_tensors, cut_record, empty_record])
 def test_damage_is_named_with_the_way_out(tmp_path, damage):
     folder = tmp_path / "run" / "checkpoints"
     save_checkpoint(folder, "best", made(1))

@@ -45,5 +45,7 @@ def test_a_loss_that_no_tensor_explains_is_placed_at_the_output(rule):
     assert find_not_finite(rule, nan) == "the loss at the output of readout is nan"
 
 
-def test_a_norm_that_overflows_says_so(rule):
-    assert "exceeds the largest number" in find_not_finite(rule, 0.5)
+def test_numbers_too_large_for_a_norm_are_named(rule):
+    rule.network.nodes["linear2"].weight.data[3, 3] = -1e30
+    text = find_not_finite(rule, 0.5)
+    assert text == "linear2.weight reaches 1.0e+30, too large to square"

@@ -49,14 +49,16 @@ def test_torch_is_put_back_as_it_was():
         )
 
     before = settings()
-    with (
-        pytest.raises(ZeroDivisionError),
-        computing(CPU, seed=1, deterministic=True, threads=1),
-    ):
-        assert torch.are_deterministic_algorithms_enabled()
-        assert torch.get_num_threads() == 1
-        torch.rand(3)
-        raise ZeroDivisionError
+
+    def fail_within():
+        with computing(CPU, seed=1, deterministic=True, threads=1):
+            assert torch.are_deterministic_algorithms_enabled()
+            assert torch.get_num_threads() == 1
+            torch.rand(3)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_within()
     assert settings() == before
 
 

@@ -19,12 +19,10 @@ def session(tiny) -> Session:
 def test_accuracy_loss_and_rates_are_means_over_samples(session):
     data, network = session.dataset, session.network
     chosen = torch.tensor([5, 0, 17, 99, 3])
-    found = evaluate(
-        network, session.feeder, data.test, indices=chosen, batch_size=2, seed=0
-    )
+    found = evaluate(network, session.feeder, data.test, indices=chosen, batch_size=2, seed=0)
     loss = correct = rate = 0.0
     for index in chosen:
-        x = (data.test.inputs[index : index + 1].float() / data.scale)
+        x = data.test.inputs[index : index + 1].float() / data.scale
         if data.mean is not None:
             x = (x - torch.tensor(data.mean).view(-1, 1, 1)) / torch.tensor(data.std).view(-1, 1, 1)
         readout = network.run([x] * session.config.timesteps)
