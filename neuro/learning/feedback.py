@@ -123,14 +123,26 @@ class MomentumFeedback(Feedback):
             error = error / (1 - float(self.weight_left))
         return super().project(error)
 
-    def absorb(self, noise: Tensor, outputs: Tensor, gain: float) -> None:
-        """Take in one estimate: noise ``(B, *layer_shape)``, outputs ``(B, m)``, in place."""
+    def predict(self, noise: Tensor) -> Tensor:
+        """Return ``z^T M``, what M says the noise adds to the outputs: ``(B, m)``."""
+        return self._rows(noise) @ self.projection.t() * self.block**2
+
+    def absorb(self, noise: Tensor, outputs: Tensor, gain: float, *, forget: bool = True) -> None:
+        """Take in one estimate, in place.
+
+        Args:
+            noise: z, ``(B, *layer_shape)``.
+            outputs: o, or the part of it that is not yet explained, ``(B, m)``.
+            gain: factor on the estimate.
+            forget: scale the old matrix by lam. The delta rule leaves that out: there, the
+                outputs lack ``z^T M``, and ``E[z z^T] = I`` makes the old matrix fade as much.
+        """
         count = int(self.updates) + 1
         momentum = min(self.momentum, count / (count + self.ramp)) if self.ramp else self.momentum
         self.projection.addmm_(
             outputs.t(),
             self._rows(noise),
-            beta=momentum,
+            beta=momentum if forget else 1.0,
             alpha=(1 - momentum) * gain / noise.shape[0],
         )
         self.updates += 1
