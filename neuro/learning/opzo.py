@@ -90,6 +90,11 @@ class OPZO(DirectRule):
             raise UsageError(
                 f"rule.feedback_momentum must lie in [0, 1), got {options.feedback_momentum:g}."
             )
+        if options.feedback_ramp < 0:
+            raise UsageError(f"rule.feedback_ramp must be >= 0, got {options.feedback_ramp}.")
+        freeze = options.freeze_feedback_after
+        if freeze is not None and freeze < 0:
+            raise UsageError(f"rule.freeze_feedback_after must be >= 0, got {freeze}.")
         if options.feedback_update == "per_pair" and not options.antithetic:
             raise UsageError('rule.feedback_update="per_pair" needs rule.antithetic=true.')
         self._source = NoiseSource(network, options)
