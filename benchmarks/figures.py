@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullFormatter
 
 from benchmarks.command import main, say
 from benchmarks.records import IMAGES, RESULTS, read_result
@@ -147,6 +148,7 @@ def draw_gradients(record: dict[str, Any], file: Path) -> None:
         above.set_yscale("log")
         above.set_xscale("log")
         above.xaxis.set_major_formatter(lambda value, position: f"{value:g}")
+        above.xaxis.set_minor_formatter(NullFormatter())
         above.set_title(f"layer {column + 1} ({layer['synapse']})", size=10)
         below.axhline(0, color="#bbbbbb", linewidth=0.8)
         below.set_ylim(-0.15, 1.05)
@@ -200,6 +202,7 @@ def _finish(axes: Axes, x_label: str, y_label: str) -> None:
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     axes.grid(alpha=0.25)
+    axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
 
 

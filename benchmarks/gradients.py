@@ -9,7 +9,7 @@ noise of its own. With ``G_k`` the gradient of a weight matrix of n entries from
     total variance       V = sum_k |G_k - G|^2 / (K - 1)          (trace of the covariance)
     variance             V / n                                    per weight
     mean_square          max(|G|^2 - V / K, 0) / n                unbiased for |E G_k|^2 / n
-    relative_variance    V / (|G|^2 - V / K)                      None if the mean is lost in noise
+    relative_variance    V / (|G|^2 - V / K)                      None if above K: lost in noise
     noise_variance       V / n over K noises on the first minibatch alone; 0 without noise
     gradient_cosine      mean_k <G_k, B_k> / (|G_k| |B_k|)        B_k: BP's on the same minibatch
 
@@ -25,6 +25,7 @@ Random feedback gets better as the forward weights adapt to it, which they do on
 own. So each rule is also measured along a run that it trains itself (``own``).
 """
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,11 +33,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.cells import Cell
 from benchmarks.command import main, say
 from benchmarks.figures import draw_gradients
 from benchmarks.grids import find_grid
-from benchmarks.records import IMAGES, RESULTS, origin, write_result
-from benchmarks.trajectory import FixedBatch, Trajectory, unchanged
+from benchmarks.records import IMAGES, RESULTS, options_given, origin, write_result
+from benchmarks.trajectory import RULE_OPTIONS, FixedBatch, Trajectory, unchanged
 from neuro.data import load_dataset
 from neuro.errors import UsageError
 from neuro.learning import CreditProbe, OnlineRule
@@ -98,11 +100,12 @@ def gradients(
     torch.set_num_threads(threads)
     stem = "gradients" if grid == "mnist" else f"gradients-{grid}"
     dataset = load_dataset(chosen.dataset, data_dir=data_dir)
-    length = epochs or int(chosen.settings["epochs"])
+    settings = ["device=cpu"] if epochs is None else ["device=cpu", f"epochs={epochs}"]
 
     def follow(leader: str, followers: tuple[str, ...]) -> Trajectory:
-        settings = {**chosen.settings, **chosen.variant(leader).settings}
-        return Trajectory(leader, followers, settings, dataset, epochs=length, seed=seed)
+        options = [f"rule.{key}={json.dumps(v)}" for key, v in RULE_OPTIONS.get(leader, {}).items()]
+        cell = Cell(chosen, chosen.variant(leader), seed, (*settings, *options))
+        return Trajectory(cell.config(), followers, dataset)
 
     reference = follow(REFERENCE, FOLLOWERS)
     measured = measure_run(reference, points, batches, max_steps)
@@ -111,17 +114,21 @@ def gradients(
         alone[rule] = measure_run(follow(rule, (REFERENCE,)), points, batches, max_steps)
         for point in alone[rule]:
             del point["rules"][REFERENCE]
-    command = ["python", "-m", "benchmarks.gradients", grid, "--epochs", str(length)]
-    command += ["--points", str(points), "--batches", str(batches), "--seed", str(seed)]
-    if max_steps is not None:
-        command += ["--max-steps", str(max_steps)]
-    if reference_only:
-        command.append("--reference-only")
-    if data_dir is not None:
-        command += ["--data-dir", str(data_dir)]
+    length = reference.session.config.epochs
+    options = options_given(
+        gradients,
+        data_dir=data_dir,
+        epochs=epochs,
+        max_steps=max_steps,
+        points=points,
+        batches=batches,
+        seed=seed,
+        threads=threads,
+        reference_only=reference_only,
+    )
     network = reference.session.network
     record = {
-        **origin(command),
+        **origin(["python", "-m", "benchmarks.gradients", grid, *options]),
         "kind": KIND,
         "title": chosen.title,
         "dataset": chosen.dataset,
@@ -273,13 +280,14 @@ class RuleStatistics:
         weights = {}
         for name, moments in self._weights.items():
             total, signal = moments.total_variance, moments.mean_norm_squared
+            resolved = signal > 0 and total / signal <= moments.count
             noise = self._noise[name].total_variance if self._noise else 0.0
             weights[name] = {
                 "entries": moments.entries,
                 "variance": _digits(total / moments.entries),
                 "noise_variance": _digits(noise / moments.entries),
                 "mean_square": _digits(max(signal, 0.0) / moments.entries),
-                "relative_variance": _digits(total / signal) if signal > 0 else None,
+                "relative_variance": _digits(total / signal) if resolved else None,
                 "gradient_cosine": _digits(_mean(self._gradient_cosines[name])),
             }
         credit = {name: _digits(_mean(found)) for name, found in self._credit_cosines.items()}

@@ -23,7 +23,15 @@ from typing import Any
 from benchmarks.command import CheckFailedError, main, say
 from benchmarks.figures import draw_memory
 from benchmarks.memory_row import Row
-from benchmarks.records import IMAGES, REPOSITORY, RESULTS, origin, read_result, write_result
+from benchmarks.records import (
+    IMAGES,
+    REPOSITORY,
+    RESULTS,
+    options_given,
+    origin,
+    read_result,
+    write_result,
+)
 from neuro.errors import NeuroError, UsageError
 from neuro.learning import rule_class
 
@@ -84,8 +92,16 @@ def memory(
             found = [measure_apart(row) for _ in range(repeats)]
             rows.append(_row_record(row, found))
             say(f"{name:6} T = {count:4}: {rows[-1]['update_mb']:8.1f} MB")
+    options = options_given(
+        memory,
+        rules=rules,
+        timesteps=timesteps,
+        hidden=hidden,
+        batch_size=batch_size,
+        repeats=repeats,
+    )
     record = {
-        **origin(["python", "-m", "benchmarks.memory"], threads=1),
+        **origin(["python", "-m", "benchmarks.memory", *options], threads=1),
         "kind": KIND,
         "quantity": "update_mb: VmHWM during one update minus VmRSS before it, in 2^20 bytes",
         "network": f"784-{'-'.join(map(str, widths))}-10",

@@ -1,9 +1,10 @@
 """Result files: where they lie, what each of them states about its origin, atomic writing."""
 
+import inspect
 import json
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,18 @@ def public_command(command: Sequence[str]) -> str:
         if word == "--data-dir":
             words[index + 1] = DATA_DIR
     return shlex.join(words)
+
+
+def options_given(function: Callable[..., Any], **values: Any) -> list[str]:
+    """Return the options of a command whose values are not its defaults, as words."""
+    words: list[str] = []
+    for name, parameter in inspect.signature(function).parameters.items():
+        value = values.get(name, parameter.default)
+        if value == parameter.default:
+            continue
+        flag = f"--{name.replace('_', '-')}"
+        words += [flag] if value is True else [flag, str(value)]
+    return words
 
 
 def write_result(file: Path, record: dict[str, Any]) -> None:

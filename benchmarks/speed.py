@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.command import CheckFailedError, main, say
-from benchmarks.records import RESULTS, origin, read_result, write_result
+from benchmarks.records import RESULTS, options_given, origin, read_result, write_result
 from neuro.errors import NeuroError, UsageError, nearest
 from neuro.layers import Network
 from neuro.learning import build_rule, rule_class
@@ -128,10 +128,17 @@ def speed(
     measured = {
         name: measure(WORKLOADS[name], peers, rounds, warm_up, batch_size) for name in names
     }
-    command = ["python", "-m", "benchmarks.speed", "--rounds", str(rounds)]
-    command += ["--threads", str(threads), *(["--peers"] if peers else [])]
+    options = options_given(
+        speed,
+        workloads=workloads,
+        peers=peers,
+        rounds=rounds,
+        warm_up=warm_up,
+        threads=threads,
+        batch_size=batch_size,
+    )
     record = {
-        **origin(command),
+        **origin(["python", "-m", "benchmarks.speed", *options]),
         "kind": KIND,
         "spikingjelly": package_version("spikingjelly") if peers else None,
         "malloc": malloc.reason,

@@ -5,7 +5,7 @@ own noise; only what it keeps for itself (feedback matrices) changes, its gradie
 are dropped. So all rules can be measured at equal weights.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
@@ -13,8 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.grids import Settings
-from neuro.config import load_config
+from neuro.config import TrainConfig
 from neuro.data import Dataset
 from neuro.learning import LearningRule, OnlineRule, build_rule, rule_class
 from neuro.training.batches import epoch_order
@@ -82,49 +81,19 @@ class FixedBatch:
 
 
 class Trajectory:
-    """A training run as the grid's settings describe it, stepped from outside.
+    """A training run stepped from outside.
 
     Args:
-        leader: the rule that trains the network.
+        config: of the leader, its rule included.
         followers: rules that keep their feedback beside it.
-        settings: of a grid, with dotted keys.
         dataset: loaded.
-        epochs: length of the run, which the learning-rate schedule spans.
-        seed: of the run.
     """
 
-    def __init__(
-        self,
-        leader: str,
-        followers: tuple[str, ...],
-        settings: Settings,
-        dataset: Dataset,
-        *,
-        epochs: int,
-        seed: int,
-    ) -> None:
-        flags = {key: value for key, value in settings.items() if "." not in key}
-        model = {
-            key.partition(".")[2]: value
-            for key, value in settings.items()
-            if key.startswith("model.")
-        }
-        config = load_config(
-            leader,
-            **{
-                **flags,
-                "dataset": dataset.name,
-                "model": {"name": flags["model"], **model},
-                "rule": dict(RULE_OPTIONS.get(leader, {})),
-                "epochs": epochs,
-                "seed": seed,
-                "device": "cpu",
-            },
-        )
+    def __init__(self, config: TrainConfig, followers: Sequence[str], dataset: Dataset) -> None:
         self.session = Session(config, dataset, torch.device("cpu"), started=perf_counter())
-        self.leader = leader
+        self.leader: str = config.rule.name
         self.followers = [Follower(name, self.session) for name in followers]
-        self.total_steps = epochs * self.session.steps_per_epoch
+        self.total_steps = config.epochs * self.session.steps_per_epoch
 
     @property
     def rules(self) -> dict[str, OnlineRule]:

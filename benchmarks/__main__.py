@@ -1,0 +1,45 @@
+"""Measure again what ``benchmarks/results`` holds; each part is also a command of its own."""
+
+from pathlib import Path
+
+import torch
+
+from benchmarks.accuracy import accuracy
+from benchmarks.command import main, say
+from benchmarks.figures import figures
+from benchmarks.gradients import gradients
+from benchmarks.grids import GRIDS
+from benchmarks.memory import memory
+from benchmarks.tables import tables
+
+
+def everything(*, data_dir: Path | None = None, jobs: int = 1) -> None:
+    """Run all grids, measure gradients and memory, draw pictures, write the README's tables.
+
+    Takes hours; runs that are finished stay, stopped ones continue. Time per sample is measured
+    beside other frameworks by `make bench-peers`. Grids for a GPU are left out where there is none.
+
+    Parameters
+    ----------
+    data_dir
+        Folder with the data; default the download folder.
+    jobs
+        Training runs side by side.
+    """
+    for name, grid in GRIDS.items():
+        if grid.settings.get("device") == "cuda" and not torch.cuda.is_available():
+            say(f"{name}: left out, it needs a GPU")
+            continue
+        say(f"== {name}")
+        accuracy(name, jobs=jobs, data_dir=data_dir)
+    for name in ("mnist", "cifar10"):
+        say(f"== gradients of {name}")
+        gradients(name, data_dir=data_dir)
+    say("== memory")
+    memory()
+    figures()
+    tables()
+
+
+if __name__ == "__main__":
+    main(everything)

@@ -1,0 +1,329 @@
+"""The results section of README.md, made from the result files alone.
+
+Everything between ``<!-- results:start -->`` and ``<!-- results:end -->`` is written here; each row
+names its command, each table its file. ``--check`` fails when the section is not what the files
+say.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.accuracy import bars_of
+from benchmarks.command import CheckFailedError, main, say
+from benchmarks.grids import GRIDS, find_grid
+from benchmarks.memory import growth_by_rule
+from benchmarks.records import REPOSITORY, RESULTS, read_result
+from benchmarks.speed import PEER
+from neuro.errors import UsageError
+from neuro.training.checkpoint import write_atomically
+
+START, END = "<!-- results:start -->", "<!-- results:end -->"
+README = REPOSITORY / "README.md"
+NONE = "-"
+IMAGE = re.compile(r"!\[[^\]]*\]\(([^)]+)\)")
+
+
+def tables(*, readme: Path = README, results: Path = RESULTS, check: bool = False) -> None:
+    """Write the results section of the README.
+
+    Parameters
+    ----------
+    readme
+        The file that holds the section.
+    results
+        Folder of the result files.
+    check
+        Write nothing; fail if the section is not what the files say.
+    """
+    text = readme.read_text("utf-8")
+    section = render(results)
+    wanted = place(text, section)
+    missing = [name for name in IMAGE.findall(section) if not (readme.parent / name).is_file()]
+    if check:
+        if wanted != text:
+            raise CheckFailedError(
+                f"The results in {readme.name} are not those of {results.name}/; "
+                "write them again with: python -m benchmarks.tables"
+            )
+        if missing:
+            raise CheckFailedError(
+                f"{readme.name} shows pictures that are not there: {', '.join(missing)}; "
+                "draw them with: python -m benchmarks.figures"
+            )
+        return
+    write_atomically(readme, wanted.encode())
+    for name in missing:
+        say(f"{name} is not there; draw it with: python -m benchmarks.figures")
+
+
+def place(text: str, section: str) -> str:
+    """Return ``text`` with ``section`` between the two marks.
+
+    Raises:
+        UsageError: the marks are not there, once each and in order.
+    """
+    if text.count(START) != 1 or text.count(END) != 1 or text.index(START) > text.index(END):
+        raise UsageError(f"The README must hold {START} and then {END}, once each.")
+    before, _, rest = text.partition(START)
+    after = rest.partition(END)[2]
+    return f"{before}{START}\n\n{section}\n{END}{after}"
+
+
+def render(results: Path) -> str:
+    """Return the whole section as Markdown."""
+    records = []
+    for file in sorted(results.glob("*.json")):
+        kind = json.loads(file.read_text("utf-8")).get("kind")
+        if kind not in RENDERERS:
+            raise UsageError(f"{file} is of kind {kind!r}; known: {', '.join(RENDERERS)}.")
+        records.append((file, kind, read_result(file, kind)))
+    kinds, grids = list(RENDERERS), list(GRIDS)
+    records.sort(
+        key=lambda entry: (
+            kinds.index(entry[1]),
+            grids.index(entry[2]["grid"]) if entry[1] == "accuracy" else 0,
+            entry[0].name,
+        )
+    )
+    parts = [RENDERERS[kind](record, file.name) for file, kind, record in records]
+    return "\n".join(parts) if parts else "Nothing has been measured yet.\n"
+
+
+def render_accuracy(record: dict[str, Any], file: str) -> str:
+    """Return the table of one grid."""
+    grid = find_grid(record["grid"])
+    rows = []
+    for name, rule in record["rules"].items():
+        accuracy = rule.get("test_accuracy")
+        rows.append(
+            (
+                f"`{name}`",
+                _percent(accuracy) if accuracy else f"diverged ({rule['diverged']})",
+                _percent(rule.get("test_accuracy_best_validation")),
+                _difference(name, record),
+                str(rule["n"]),
+                _number(rule.get("firing_rate"), ".3f"),
+                _number(rule.get("seconds"), ".0f"),
+                _number(rule.get("peak_memory_mb"), ".0f"),
+                f"`python -m benchmarks.accuracy {grid.name} --only {name}`",
+            )
+        )
+    header = (
+        "rule",
+        "test accuracy, last epoch (%)",
+        "at best validation epoch (%)",
+        f"to `{record['baseline']}` (points)",
+        "seeds",
+        "firing rate",
+        "s",
+        "MiB",
+        "command",
+    )
+    bars = [
+        f"{bar['text']}: **{'yes' if bar['holds'] else 'no'}**"
+        for bar in bars_of(grid, record["rules"])
+    ]
+    commands = [
+        cell["command"] for cell in record["cells"] if cell["seed"] == record["cells"][0]["seed"]
+    ]
+    return "\n".join(
+        [
+            f"#### {record['title']}",
+            "",
+            _table(header, rows),
+            "",
+            f"{_source(file, _cell_machine(record))} Mean ± sample standard deviation over seeds; "
+            "s and MiB of one run, evaluation included. Differences are paired by seed, with the "
+            "half-width of their 95 % interval and the p of a paired t-test.",
+            *(["", "; ".join(bars) + "."] if bars else []),
+            "",
+            "<details><summary>The command of each rule's first run</summary>",
+            "",
+            "```bash",
+            *commands,
+            "```",
+            "",
+            "</details>",
+            "",
+        ]
+    )
+
+
+def render_gradients(record: dict[str, Any], file: str) -> str:
+    """Return the picture and the table of the last point of the reference run."""
+    layers, last = record["hidden_layers"], record["points"][-1]
+    rows = []
+    for rule in record["rules"]:
+        found = last["rules"][rule]
+        weights = [found["weights"][layer["synapse"]] for layer in layers]
+        rows.append(
+            (
+                f"`{rule}`",
+                " / ".join(f"{each['variance']:.1e}" for each in weights),
+                " / ".join(_relative(each, record["batches"]) for each in weights),
+                _cosines(found, record),
+                _own_cosines(rule, record),
+            )
+        )
+    header = (
+        "rule",
+        "variance per weight",
+        "relative variance",
+        "cosine to the exact error",
+        "cosine in its own run",
+    )
+    stem = Path(file).stem
+    return "\n".join(
+        [
+            f"#### Gradients by layer: {record['title']}",
+            "",
+            f"![Variance of gradients and cosine of credit by layer](docs/images/{stem}.png)",
+            "",
+            _table(header, rows),
+            "",
+            f"{_source(file, _machine(record))} Every row: `{record['command']}`. First to last "
+            f"hidden layer, "
+            f"after {last['step']} steps, {record['batches']} minibatches of "
+            f"{record['batch_size']}; all rules at the weights of a run that "
+            f"`{record['reference']}` trains, the last column at those of each rule's own run. "
+            "Definitions: `benchmarks/gradients.py`.",
+            "",
+        ]
+    )
+
+
+def render_memory(record: dict[str, Any], file: str) -> str:
+    """Return the table of peak memory over T."""
+    steps = sorted({row["timesteps"] for row in record["rows"]})
+    growth = growth_by_rule(record)
+    rows = []
+    for rule in growth:
+        found = {row["timesteps"]: row for row in record["rows"] if row["rule"] == rule}
+        cells = [f"{found[step]['update_mb']:.1f}" if step in found else "" for step in steps]
+        rows.append((f"`{rule}`", *cells, f"{growth[rule]:.2f}"))
+    header = ("rule", *(f"T = {step} (MiB)" for step in steps), "largest / smallest")
+    return "\n".join(
+        [
+            f"#### Peak memory of one update, {record['network']}, batch of {record['batch_size']}",
+            "",
+            f"![Peak memory over time steps](docs/images/{Path(file).stem}.png)",
+            "",
+            _table(header, rows),
+            "",
+            f"{_source(file, _machine(record))} Every row: `{record['command']}`. A fresh process "
+            "for each number; beyond weights and program; inputs are streamed.",
+            "",
+        ]
+    )
+
+
+def render_speed(record: dict[str, Any], file: str) -> str:
+    """Return the table of time per training sample."""
+    rows = []
+    for each in record["workloads"].values():
+        for contender, found in each["contenders"].items():
+            rows.append(
+                (
+                    each["title"],
+                    f"`{contender}`",
+                    f"{found['median_us']:.0f} ({found['p20_us']:.0f} to {found['p80_us']:.0f})",
+                    f"{each['opzo_over'][contender]['median']:.2f}",
+                )
+            )
+    header = ("network and input", "rule", "µs per training sample", "opzo / rule")
+    version = record["spikingjelly"]
+    peer = f" `{PEER}` is SpikingJelly {version}, with equal gradients." if version else ""
+    return "\n".join(
+        [
+            "#### Time per training sample",
+            "",
+            _table(header, rows),
+            "",
+            f"{_source(file, _machine(record))} Every row: `{record['command']}`"
+            f"{' (`make bench-peers`)' if version else ''}. Median (20th to 80th percentile) of "
+            f"{record['rounds']} interleaved steps in one process; no weight standardisation in "
+            f"any contender.{peer}",
+            "",
+        ]
+    )
+
+
+RENDERERS: dict[str, Callable[[dict[str, Any], str], str]] = {
+    "accuracy": render_accuracy,
+    "gradients": render_gradients,
+    "memory": render_memory,
+    "speed": render_speed,
+}
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _percent(found: dict[str, float | None] | None) -> str:
+    if found is None or found["mean"] is None:
+        return NONE
+    spread = found["std"]
+    text = f"{100 * found['mean']:.2f}"
+    return text if spread is None else f"{text} ± {100 * spread:.2f}"
+
+
+def _difference(name: str, record: dict[str, Any]) -> str:
+    found = record["differences"].get(name)
+    if found is None:
+        return NONE
+    text = f"{100 * found['mean']:+.2f}"
+    if found["p_value"] is None:
+        return text
+    verdict = "beyond noise" if found["beyond_noise"] else "within noise"
+    p_value = f"p = {found['p_value']:.2g}" if found["p_value"] >= 0.001 else "p < 0.001"
+    return f"{text} ± {100 * found['ci95']:.2f}, {p_value}, {verdict}"
+
+
+def _number(found: dict[str, float | None] | None, form: str) -> str:
+    return NONE if found is None or found["mean"] is None else format(found["mean"], form)
+
+
+def _relative(weight: dict[str, Any], batches: int) -> str:
+    value = weight["relative_variance"]
+    return f"> {batches}" if value is None else f"{value:.2g}"
+
+
+def _cosines(found: dict[str, Any], record: dict[str, Any]) -> str:
+    values = [found["credit_cosine"][layer["neurons"]] for layer in record["hidden_layers"]]
+    return " / ".join(f"{value:z.2f}" for value in values)
+
+
+def _own_cosines(rule: str, record: dict[str, Any]) -> str:
+    points = record["own"].get(rule)
+    return _cosines(points[-1]["rules"][rule], record) if points else NONE
+
+
+def _source(file: str, machine: str) -> str:
+    return f"From [`{file}`](benchmarks/results/{file}), measured on {machine}."
+
+
+def _machine(record: dict[str, Any]) -> str:
+    machine, versions = record["machine"], record["versions"]
+    return _described(machine["cpu"], machine["threads"], versions["packages"]["torch"])
+
+
+def _cell_machine(record: dict[str, Any]) -> str:
+    machines = {
+        _described(cell["gpu"] or cell["cpu"], cell["threads"], cell["torch"])
+        for cell in record["cells"]
+    }
+    return "; ".join(sorted(machines))
+
+
+def _described(processor: str, threads: int, torch_version: str) -> str:
+    plural = "" if threads == 1 else "s"
+    return f"{processor} with {threads} thread{plural}, torch {torch_version}"
+
+
+if __name__ == "__main__":
+    main(tables)
