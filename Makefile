@@ -4,22 +4,22 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check bench peers clean
+.PHONY: help demo test test-slow check bench bench-peers clean
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 demo: $(VENV)/.installed  ## install, then train a spiking network with OPZO on embedded data
 	$(BIN)/neuro train opzo
 
 test: $(VENV)/.installed-test  ## install what tests need, then run all but the slow ones
-	$(BIN)/python -m pytest -m "not slow and not peers"
+	$(BIN)/python -m pytest -m "not slow"
 
 test-slow: $(VENV)/.installed-test  ## the slow tests alone
-	$(BIN)/python -m pytest -m "slow and not peers"
+	$(BIN)/python -m pytest -m "slow"
 
 check: $(VENV)/.installed-dev  ## format, lint and types
 	$(BIN)/ruff format --check .
@@ -29,10 +29,10 @@ check: $(VENV)/.installed-dev  ## format, lint and types
 bench: $(VENV)/.installed  ## measure again what benchmarks/results holds
 	$(BIN)/python -m benchmarks
 
-peers: $(VENV)/.installed-test  ## install the frameworks that benchmarks compare with
-	$(INSTALL) --no-deps spikingjelly norse nir nirtorch loguru tqdm
+bench-peers: $(VENV)-peers/.peers  ## time training beside SpikingJelly, in an environment of its own
+	$(VENV)-peers/bin/python -m benchmarks.speed --peers
 
-clean:  ## remove builds and caches; the virtual environment and runs/ stay
+clean:  ## remove builds and caches; virtual environments and runs/ stay
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find neuro kernels hardware benchmarks tests examples -name __pycache__ -prune -exec rm -rf {} +
 
@@ -47,6 +47,7 @@ $(VENV)/.made:
 
 # The build tools come first, pinned too, so that building needs no environment of its own.
 $(VENV)/.build-tools: $(VENV)/.made constraints.txt
+	@echo "Installing into $(VENV); a few minutes the first time"
 	$(INSTALL) setuptools wheel
 	@touch $@
 
@@ -61,3 +62,11 @@ $(VENV)/.installed-test: $(VENV)/.build-tools pyproject.toml
 $(VENV)/.installed-dev: $(VENV)/.build-tools pyproject.toml
 	$(INSTALL) --no-build-isolation -e ".[dev]"
 	@touch $@ $(VENV)/.installed $(VENV)/.installed-test
+
+# Without their dependencies: they declare torchvision and torchaudio, which fail at import beside a
+# CPU build of torch and are not needed for what is compared.
+$(VENV)-peers/.peers: constraints.txt pyproject.toml
+	$(MAKE) VENV=$(VENV)-peers $(VENV)-peers/.installed
+	$(VENV)-peers/bin/python -m pip install -qq --disable-pip-version-check -c constraints.txt \
+	  --no-deps spikingjelly loguru tqdm
+	@touch $@
