@@ -76,7 +76,7 @@ def fetch(name: str, licence: str, files: Sequence[RemoteFile], folder: Path) ->
             f"{name}: cannot write to {folder} ({error}). "
             "Set NEURO_DATA_DIR to a folder that you may write to."
         ) from error
-    for file in missing:
+    for number, file in enumerate(missing):
         print(
             f"Downloading {name} (licence: {licence})\n"
             f"  {file.name}: {describe_size(file.size)}, {file.checksum or 'no checksum'}\n"
@@ -84,10 +84,10 @@ def fetch(name: str, licence: str, files: Sequence[RemoteFile], folder: Path) ->
             f"  to   {folder / file.name}",
             file=sys.stderr,
         )
-        _download(name, file, folder)
+        _download(name, file, folder, how_to_get(missing[number:], folder))
 
 
-def _download(name: str, file: RemoteFile, folder: Path) -> None:
+def _download(name: str, file: RemoteFile, folder: Path, remedy: str) -> None:
     descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=PREFIX)
     partial = Path(temporary)
     try:
@@ -106,7 +106,7 @@ def _download(name: str, file: RemoteFile, folder: Path) -> None:
         if problem:
             raise DataError(
                 f"{name}: {file.url} is not the published file: {problem}. "
-                f"Nothing was kept. Try again later.\n{how_to_get([file], folder)}"
+                f"Nothing was kept. Try again later.\n{remedy}"
             )
         # mkstemp makes files for the owner alone; a data folder may be shared.
         partial.chmod(0o644)
@@ -115,9 +115,7 @@ def _download(name: str, file: RemoteFile, folder: Path) -> None:
         response = getattr(error, "response", None)
         if response is not None:  # pooch leaves a refused connection open
             response.close()
-        raise DataError(
-            f"{name}: could not download {file.url}: {error}.\n{how_to_get([file], folder)}"
-        ) from error
+        raise DataError(f"{name}: could not download {file.url}: {error}.\n{remedy}") from error
     finally:
         partial.unlink(missing_ok=True)
 

@@ -142,10 +142,11 @@ def test_no_server_says_what_to_put_where(tmp_path, monkeypatch):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     file = remote(f"http://127.0.0.1:{port}")
+    second = replace(file, name="second.bin")
     with pytest.raises(DataError, match="could not download") as raised:
-        fetch("toy", "MIT", [file], tmp_path / "toy")
+        fetch("toy", "MIT", [file, second], tmp_path / "toy")
     assert listing(tmp_path / "toy") == []
-    for fact in (file.url, f"put into {tmp_path / 'toy'}", "data.bin", "--data-dir"):
+    for fact in (file.url, f"put into {tmp_path / 'toy'}", "data.bin", "second.bin", "--data-dir"):
         assert fact in str(raised.value)
 
 
