@@ -1,5 +1,7 @@
 """Local read-outs: small classifiers on hidden layers, trained by their own loss."""
 
+from math import ceil
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -15,9 +17,9 @@ POOLED_SIDE = 4
 class LocalReadout(nn.Module):
     """A linear classifier on one spiking layer, ``o = V p + c`` for pooled activity ``p``.
 
-    Convolutional layers are averaged to maps of at most 4x4 first. The error returns through the
-    read-out's own transpose (weight symmetry is assumed for local learning in OPZO), and the
-    weights learn from the trace like the network's read-out::
+    Convolutional layers are averaged first, until the shorter side of their maps is at most 4.
+    The error returns through the read-out's own transpose (weight symmetry is assumed for local
+    learning in OPZO), and the weights learn from the trace like the network's read-out::
 
         g = scale * pool^T V^T e        dV = sum_t e[t] pool(a[t])^T
 
@@ -35,7 +37,7 @@ class LocalReadout(nn.Module):
         self.scale = scale
         self.pool: AvgPool2d | None = None
         if len(layer_shape) == 3:
-            self.pool = AvgPool2d(max(1, min(layer_shape[1:]) // POOLED_SIDE))
+            self.pool = AvgPool2d(ceil(min(layer_shape[1:]) / POOLED_SIDE))
         with torch.no_grad():
             features = self.features(torch.zeros(1, *layer_shape)).shape[1]
             self.weight = nn.Parameter(torch.empty(classes, features))
