@@ -365,6 +365,11 @@ def _recorded(run: RunDirectory) -> Iterator[None]:
     except BaseException as error:
         with contextlib.suppress(OSError):
             run.set_state("failed", f"{type(error).__name__}: {error}")
+        if isinstance(error, RuntimeError) and "deterministic" in str(error):
+            raise NeuroError(
+                "This network needs an algorithm that torch has in no deterministic form on this "
+                f"device. Use --set deterministic=false. ({str(error).splitlines()[0]})"
+            ) from error
         raise
     finally:
         run.unlock()

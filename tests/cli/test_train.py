@@ -4,11 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from neuro.training import RunDirectory
 
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "json-output.md"
 METRICS = {
     "test_accuracy",
     "test_loss",
@@ -54,6 +56,16 @@ def test_json_is_one_object_with_the_documented_keys(train_tiny):
     assert record["seconds"] > record["metrics"]["training_seconds"] > 0
     assert record["peak_memory_mb"] > 50
     assert "epoch 1/1" in result.err
+
+
+def test_every_key_is_in_the_document(train_tiny):
+    record = json.loads(train_tiny("opzo", "--json", "--run-dir", "r").out)
+    text = DOCUMENT.read_text("utf-8")
+    for key in (*record, *record["metrics"]):
+        assert f"| `{key}` |" in text
+    for line in (Path("r") / "metrics.jsonl").read_text().splitlines():
+        for key in json.loads(line):
+            assert f"`{key}`" in text or f'"{key}"' in text
 
 
 def test_stdout_of_a_real_process_is_json_alone(tmp_path):
