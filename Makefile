@@ -26,8 +26,9 @@ check: $(VENV)/.installed-dev  ## format, lint and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+# Hours; a run that is finished stays, a stopped one continues: make bench DATA_DIR=... JOBS=2
 bench: $(VENV)/.installed  ## measure again what benchmarks/results holds
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(if $(DATA_DIR),--data-dir $(DATA_DIR)) --jobs $(or $(JOBS),1)
 
 bench-peers: $(VENV)-peers/.peers  ## time training beside SpikingJelly, in an environment of its own
 	$(VENV)-peers/bin/python -m benchmarks.speed --peers

@@ -55,6 +55,8 @@ class Workload:
         model: the network.
         input_shape: of one sample at one time step.
         frames: "same" input at every time step (a static image), or "different" ones (events).
+        weight_gain: factor on the initial weights, so that every layer fires without weight
+            standardisation.
         batch_size: B.
         timesteps: T.
     """
@@ -63,15 +65,22 @@ class Workload:
     model: ModelOptions
     input_shape: tuple[int, ...]
     frames: str
+    weight_gain: float = 1.0
     batch_size: int = 128
     timesteps: int = 6
 
 
 WORKLOADS = {
     "mlp": Workload("784-800-800-10, image", MLP(norm="none"), (784,), "same"),
-    "mlp-events": Workload("784-800-800-10, event frames", MLP(norm="none"), (784,), "different"),
+    "mlp-events": Workload(
+        "784-800-800-10, event frames", MLP(norm="none"), (784,), "different", 2.0
+    ),
     "conv5": Workload(
-        "conv5 at quarter width, 3x32x32 image", Conv5(norm="none", width=0.25), (3, 32, 32), "same"
+        "conv5 at quarter width, 3x32x32 image",
+        Conv5(norm="none", width=0.25),
+        (3, 32, 32),
+        "same",
+        3.0,
     ),
 }
 
@@ -166,7 +175,14 @@ def measure(
         CheckFailedError: contenders that should agree do not.
     """
     batch = batch_size or workload.batch_size
-    contenders = build_contenders(workload, peers, batch)
+    generator = torch.Generator().manual_seed(0)
+    network = draw_network(workload, generator)
+    frames = draw_frames(workload, batch, generator)
+    targets = torch.randint(network.classes, (batch,), generator=generator)
+    rates = network.run(frames).firing_rates
+    contenders = {name: _own_step(name, deepcopy(network), frames, targets) for name in RULES}
+    if peers:
+        contenders[PEER] = _peer_step(network, frames, targets)
     for _ in range(warm_up):
         for step in contenders.values():
             step()
@@ -184,21 +200,20 @@ def measure(
         "batch_size": batch,
         "timesteps": workload.timesteps,
         "frames": workload.frames,
+        "firing_rates": {name: round(float(rate), 4) for name, rate in rates.items()},
         "contenders": {name: _per_sample(each, batch) for name, each in seconds.items()},
         "opzo_over": {name: _ratios(seconds["opzo"], each) for name, each in seconds.items()},
     }
 
 
-def build_contenders(workload: Workload, peers: bool, batch: int) -> dict[str, Step]:
-    """Return one training step for every contender, all from equal weights and on one batch."""
-    generator = torch.Generator().manual_seed(0)
+def draw_network(workload: Workload, generator: torch.Generator) -> Network:
+    """Return the network that all contenders start from."""
     network = build_model(workload.model, workload.input_shape, 10, generator)
-    targets = torch.randint(10, (batch,), generator=generator)
-    frames = draw_frames(workload, batch, generator)
-    contenders = {name: _own_step(name, deepcopy(network), frames, targets) for name in RULES}
-    if peers:
-        contenders[PEER] = _peer_step(network, frames, targets)
-    return contenders
+    with torch.no_grad():
+        for name, synapse in network.synapse_nodes.items():
+            if name != network.output:
+                synapse.weight *= workload.weight_gain
+    return network
 
 
 def draw_frames(workload: Workload, batch: int, generator: torch.Generator) -> list[Tensor]:
@@ -231,7 +246,7 @@ def _peer_step(network: Network, frames: Sequence[Tensor], targets: Tensor) -> S
     peer = SpikingJellyOTTT(network, MSE_WEIGHT, len(frames))
     same = all(frame is frames[0] for frame in frames)
     inputs = frames[0].expand(len(frames), *frames[0].shape) if same else torch.stack([*frames])
-    _require_agreement(network, peer.parameters(), peer.train_batch, frames, inputs, targets)
+    require_agreement(network, peer.parameters(), peer.train_batch, frames, inputs, targets)
     optimiser = torch.optim.Adam(peer.parameters(), lr=LR)
 
     def step() -> None:
@@ -240,7 +255,7 @@ def _peer_step(network: Network, frames: Sequence[Tensor], targets: Tensor) -> S
     return step
 
 
-def _require_agreement(
+def require_agreement(
     network: Network,
     peer_parameters: Sequence[torch.nn.Parameter],
     train_batch: Callable[[Tensor, Tensor, torch.optim.Optimizer], Tensor],

@@ -1,0 +1,127 @@
+"""The results section of the README is what the result files say."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.accuracy import summarise
+from benchmarks.cells import Cell
+from benchmarks.command import CheckFailedError
+from benchmarks.grids import GRIDS
+from benchmarks.records import origin, write_result
+from benchmarks.tables import END, START, place, render, tables
+from neuro.errors import UsageError
+
+DIGITS = GRIDS["digits"]
+
+
+def ended(variant: str, seed: int, accuracy: float) -> dict[str, object]:
+    cell = Cell(DIGITS, DIGITS.variant(variant), seed)
+    return {
+        "variant": variant,
+        "rule": variant,
+        "seed": seed,
+        "state": "finished",
+        "command": f"neuro train {variant} --dataset digits --seed {seed}",
+        "arguments": list(cell.arguments),
+        "gpu": None,
+        "cpu": "Test CPU",
+        "threads": 1,
+        "torch": "2.13.0",
+        "test_accuracy": accuracy,
+        "test_accuracy_best_validation": accuracy - 0.01,
+        "firing_rate": 0.25,
+        "seconds": 12.0,
+        "peak_memory_mb": 400.0,
+    }
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    cells = [
+        ended(variant, seed, base + seed / 1000)
+        for variant, base in (("ottt", 0.98), ("opzo", 0.975))
+        for seed in (0, 1, 2)
+    ]
+    folder = tmp_path / "results"
+    opening = origin(["python", "-m", "benchmarks.accuracy", "digits"])
+    write_result(folder / "digits.json", {**opening, **summarise(DIGITS, cells)})
+    memory = {
+        **origin(["python", "-m", "benchmarks.memory"]),
+        "kind": "memory",
+        "network": "784-800-800-10",
+        "batch_size": 128,
+        "rows": [
+            {"rule": "opzo", "timesteps": steps, "update_mb": size}
+            for steps, size in ((8, 20.0), (32, 20.5))
+        ],
+    }
+    write_result(folder / "memory.json", memory)
+    return folder
+
+
+@pytest.fixture
+def readme(tmp_path: Path) -> Path:
+    file = tmp_path / "README.md"
+    file.write_text(f"before\n{START}\nold\n{END}\nafter\n")
+    image = tmp_path / "docs" / "images" / "memory.png"
+    image.parent.mkdir(parents=True)
+    image.write_bytes(b"")
+    return file
+
+
+def test_each_row_states_its_mean_its_difference_and_its_command(results: Path) -> None:
+    text = render(results)
+    row = next(line for line in text.splitlines() if line.startswith("| `opzo` | 97.60"))
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[1:3] == ["97.60 ± 0.10", "96.60 ± 0.10"]
+    assert cells[3].startswith("-0.50 ± 0.00, p < 0.001, beyond noise")
+    assert cells[4:8] == ["3", "0.250", "12", "400"]
+    assert cells[8] == "`python -m benchmarks.accuracy digits --only opzo`"
+    assert "[`digits.json`](benchmarks/results/digits.json)" in text
+    assert "neuro train opzo --dataset digits --seed 0" in text
+    assert "Test CPU with 1 thread" in text
+
+
+def test_memory_rows_state_growth_and_source(results: Path) -> None:
+    text = render(results)
+    assert "| `opzo` | 20.0 | 20.5 | 1.02 |" in text
+    assert "`python -m benchmarks.memory`" in text
+    assert "benchmarks/results/memory.json" in text
+
+
+def test_writing_touches_nothing_outside_the_marks(readme: Path, results: Path) -> None:
+    tables(readme=readme, results=results)
+    text = readme.read_text("utf-8")
+    assert text.startswith(f"before\n{START}\n")
+    assert text.endswith(f"{END}\nafter\n")
+    assert "old" not in text
+    tables(readme=readme, results=results)
+    assert readme.read_text("utf-8") == text
+
+
+def test_check_fails_when_the_readme_is_stale(readme: Path, results: Path) -> None:
+    with pytest.raises(CheckFailedError, match=r"python -m benchmarks\.tables"):
+        tables(readme=readme, results=results, check=True)
+    tables(readme=readme, results=results)
+    tables(readme=readme, results=results, check=True)
+    readme.write_text(readme.read_text("utf-8").replace("97.60", "99.60"))
+    with pytest.raises(CheckFailedError):
+        tables(readme=readme, results=results, check=True)
+
+
+def test_check_fails_when_a_picture_is_missing(readme: Path, results: Path) -> None:
+    tables(readme=readme, results=results)
+    (readme.parent / "docs" / "images" / "memory.png").unlink()
+    with pytest.raises(CheckFailedError, match=r"memory\.png"):
+        tables(readme=readme, results=results, check=True)
+
+
+@pytest.mark.parametrize("text", ["", START, f"{END}{START}", f"{START}{START}{END}"])
+def test_a_readme_without_the_marks_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="results:start"):
+        place(text, "x")
+
+
+def test_the_readme_of_the_project_is_current() -> None:
+    tables(check=True)
