@@ -12,7 +12,7 @@ import pytest
 
 from neuro.training import train
 
-EPOCHS = 12
+EPOCHS = 6
 SETTINGS = [
     f"--epochs={EPOCHS}",
     "--device=cpu",
@@ -75,7 +75,7 @@ def test_a_run_killed_in_training_and_resumed_ends_with_the_same_weights(tmp_pat
         before = saved_at(run)
         process = start(run)
         wait_for_training(process, run, before)
-        time.sleep(chance.uniform(0, 0.6))
+        time.sleep(chance.uniform(0, 0.4))
         process.kill()
         output, _ = process.communicate(timeout=60)
         killed += process.returncode == -signal.SIGKILL
