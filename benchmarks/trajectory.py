@@ -27,6 +27,10 @@ RULE_OPTIONS: dict[str, dict[str, Any]] = {
 """OPZO with 1/alpha and the bias of M's zero start taken out: its credit then has BP's units."""
 
 
+KEEPS_FEEDBACK = ("opzo", "dkp")
+"""Rules that carry something over from batch to batch; the others need not see every one."""
+
+
 class Follower:
     """A rule that keeps its feedback up to date on somebody else's network."""
 
@@ -116,7 +120,8 @@ class Trajectory:
                 batch = FixedBatch(session, indices, epoch, number, augment=True)
                 factor = learning_rate_factor(config, done, session.steps_per_epoch)
                 for follower in self.followers:
-                    follower.learn(batch, factor)
+                    if follower.name in KEEPS_FEEDBACK:
+                        follower.learn(batch, factor)
                 session.optimiser.zero_grad()
                 loss = batch.learn(session.rule, self.leader)
                 set_learning_rate(session.optimiser, factor)

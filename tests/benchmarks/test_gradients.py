@@ -13,7 +13,7 @@ from benchmarks.gradients import (
     measuring_steps,
 )
 from benchmarks.grids import GRIDS
-from benchmarks.trajectory import FixedBatch, Trajectory, unchanged
+from benchmarks.trajectory import KEEPS_FEEDBACK, FixedBatch, Trajectory, unchanged
 from neuro.data import load_dataset
 
 OVERRIDES = ("model.hidden=[24, 16]", "epochs=1", "batch_size=32", "timesteps=4", "device=cpu")
@@ -138,6 +138,19 @@ def test_followers_do_not_touch_the_run():
         ends.append(trajectory.session.network.state_dict())
     for name, value in ends[0].items():
         assert torch.equal(value, ends[1][name])
+
+
+@pytest.mark.parametrize("name", ["ottt", "dfa", "zo", "opzo", "dkp"])
+def test_rules_that_need_not_see_every_batch_carry_nothing_over(run, name):
+    rule = run.rules[name]
+    before = {key: value.clone() for key, value in rule.state_dict().items()}
+    batch = FixedBatch(run.session, run.session.partition.train[:32], 8, 8, augment=False)
+    with unchanged(rule):
+        batch.learn(rule, name)
+        optimised = any(parameter.grad is not None for parameter in rule.parameters())
+        changed = any(not torch.equal(before[key], v) for key, v in rule.state_dict().items())
+    run.session.network.zero_grad()
+    assert (optimised or changed) is (name in KEEPS_FEEDBACK)
 
 
 def test_a_gradient_is_repeatable_and_depends_on_the_draw(run):
