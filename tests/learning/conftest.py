@@ -226,6 +226,7 @@ class Train(Protocol):
         images: Images,
         *,
         model: ModelOptions | None = None,
+        network: Network | None = None,
         epochs: float = 1,
         lr: float = 3e-3,
         batch_size: int = 64,
@@ -243,6 +244,7 @@ def train() -> Train:
         images: Images,
         *,
         model: ModelOptions | None = None,
+        network: Network | None = None,
         epochs: float = 1,
         lr: float = 3e-3,
         batch_size: int = 64,
@@ -250,9 +252,9 @@ def train() -> Train:
         seed: int = 1,
     ) -> Trained:
         generator = torch.Generator().manual_seed(seed)
-        network = build_model(
-            model or MLP(hidden=(64, 64)), tuple(images.train.shape[1:]), 10, generator
-        )
+        if network is None:
+            model = model or MLP(hidden=(64, 64))
+            network = build_model(model, tuple(images.train.shape[1:]), 10, generator)
         rule = build_rule(network, options, generator=generator)
         optimiser = torch.optim.Adam(rule.parameter_groups(lr))
         batches = len(images.train) // batch_size
