@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.accuracy import bars_of
 from benchmarks.command import CheckFailedError, main, say
+from benchmarks.grid_result import bars_of
 from benchmarks.grids import GRIDS, find_grid
 from benchmarks.memory import growth_by_rule
 from benchmarks.records import REPOSITORY, RESULTS, read_result

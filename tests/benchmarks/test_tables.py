@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.accuracy import summarise
 from benchmarks.cells import Cell
 from benchmarks.command import CheckFailedError
+from benchmarks.grid_result import summarise
 from benchmarks.grids import GRIDS
 from benchmarks.records import origin, write_result
 from benchmarks.tables import END, START, place, render, tables
