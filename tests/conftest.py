@@ -1,9 +1,13 @@
-"""What every test shares: where the real data lies, and determinism."""
+"""What every test shares: where the real data lie, and threads that leave idle cores alone."""
 
 import os
 from pathlib import Path
 
 import pytest
+
+# Read when torch is loaded, here and in every process a test starts. Waiting threads otherwise
+# spin, and on cores that anything else uses each small operation can stall for tens of ms.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
