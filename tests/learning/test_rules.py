@@ -148,7 +148,10 @@ def test_digits_are_learnt_by_opzo_as_by_backpropagation(digits, train) -> None:
 
 @pytest.mark.slow
 def test_opzo_is_above_dfa_on_mnist1d(train, cosines_of) -> None:
-    """A9: 10 epochs, three hidden layers of 128: at least 54 %, and aligned better everywhere."""
+    """A9: 10 epochs, three hidden layers of 128: at least 54 %, and aligned better everywhere.
+
+    Accuracy is a mean of two seeds: single runs differ by two points.
+    """
     dataset = load_dataset("mnist1d")
     images = SimpleNamespace(
         train=dataset.train.inputs,
@@ -156,20 +159,23 @@ def test_opzo_is_above_dfa_on_mnist1d(train, cosines_of) -> None:
         test=dataset.test.inputs,
         test_targets=dataset.test.targets,
     )
-    accuracy, cosines = {}, {}
-    for name in ("opzo", "dfa"):
-        trained = train(
-            RULES[name].Options(),
-            images,
-            model=MLP(hidden=(128, 128, 128)),
-            epochs=10,
-            lr=3e-3,
-            batch_size=128,
-        )
-        accuracy[name] = trained.accuracy
-        x, targets = images.test[:512], images.test_targets[:512]
-        cosines[name] = cosines_of(trained.rule, [x] * 6, 6, targets)
+    x, targets = images.test[:512], images.test_targets[:512]
+    accuracy, cosines = {"opzo": 0.0, "dfa": 0.0}, {}
+    for name in accuracy:
+        for seed in (1, 2):
+            trained = train(
+                RULES[name].Options(),
+                images,
+                model=MLP(hidden=(128, 128, 128)),
+                epochs=10,
+                lr=3e-3,
+                batch_size=128,
+                seed=seed,
+            )
+            accuracy[name] += trained.accuracy / 2
+            cosines[name, seed] = cosines_of(trained.rule, [x] * 6, 6, targets)
     assert accuracy["opzo"] >= 0.54, accuracy
-    assert accuracy["opzo"] > accuracy["dfa"], accuracy
-    for layer in ("lif1", "lif2", "lif3"):
-        assert cosines["opzo"][layer] > cosines["dfa"][layer], cosines
+    assert accuracy["opzo"] > accuracy["dfa"] + 0.02, accuracy
+    for seed in (1, 2):
+        for layer in ("lif1", "lif2", "lif3"):
+            assert cosines["opzo", seed][layer] > cosines["dfa", seed][layer], cosines
