@@ -32,7 +32,7 @@ def test_every_linear_map_has_an_adjoint_case() -> None:
 
 
 @pytest.mark.parametrize("kind", MAPS, ids=lambda kind: kind.__name__)
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(
     number=st.integers(1, 4),
     batch=st.integers(1, 3),

@@ -102,7 +102,7 @@ def test_sequence_is_step_after_step() -> None:
     assert_states_equal(final, state)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(split=st.integers(0, 7))
 def test_splitting_a_sequence_in_two_changes_nothing(split: int) -> None:
     network = branching()

@@ -86,7 +86,7 @@ def test_a_decay_without_leak_cannot_be_learnt() -> None:
         Spiking(LIF(decay=1.0), learnable=("decay",))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(steps=st.integers(0, 5), length=st.integers(1, 9))
 def test_delay_returns_the_input_of_some_steps_ago(steps: int, length: int) -> None:
     torch.manual_seed(length)

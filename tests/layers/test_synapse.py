@@ -74,7 +74,7 @@ def test_transpose_moves_the_weight_across_the_inner_product(name: str) -> None:
     torch.testing.assert_close((current * delta).sum(), (activity * back).sum())
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(
     kernel=st.integers(1, 4),
     stride=st.integers(1, 3),
@@ -166,7 +166,7 @@ def test_standardised_weight_by_hand() -> None:
     torch.testing.assert_close(found, torch.tensor([[-unit, unit]], dtype=torch.float64))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(
     outputs=st.integers(1, 4),
     inner=st.lists(st.integers(1, 4), min_size=1, max_size=3),

@@ -62,7 +62,7 @@ def test_correlation_is_the_mean_outer_product_over_the_batch() -> None:
     )
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(
     block=st.integers(1, 3),
     channels=st.integers(1, 3),

@@ -117,8 +117,8 @@ def test_centring_takes_the_noise_of_a_large_offset_out_of_the_matrix() -> None:
 
     def noise(centre: bool) -> float:
         options = OPZOOptions(antithetic=False, centre_logits=centre, feedback_momentum=0.9)
-        _, history = drive(network, options, 200)
-        return torch.stack([entry["lif1"] for entry in history[100:]]).std(0).mean().item()
+        _, history = drive(network, options, 120)
+        return torch.stack([entry["lif1"] for entry in history[60:]]).std(0).mean().item()
 
     assert noise(True) < 0.1 * noise(False)
 

@@ -138,7 +138,7 @@ def test_digits_are_learnt_by_opzo_as_by_backpropagation(digits, train) -> None:
     """A10: OPZO at least 97 %, BP and DFA about 98 %."""
     model = MLP(hidden=(128, 128))
     accuracy = {
-        name: train(RULES[name].Options(), digits, model=model, epochs=10).accuracy
+        name: train(RULES[name].Options(), digits, model=model, epochs=8).accuracy
         for name in ("opzo", "dfa", "ottt")
     }
     assert accuracy["opzo"] >= 0.97, accuracy

@@ -17,7 +17,7 @@ def spikes_over(timesteps: int) -> Tensor:
     return (draws < 0.4).double()
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(decay=decays, timesteps=st.integers(1, 8))
 def test_trace_of_a_leaky_neuron_is_the_explicit_sum(decay: float, timesteps: int) -> None:
     """A3: a[t] = sum_{k <= t} decay^(t-k) s[k]."""
@@ -29,7 +29,7 @@ def test_trace_of_a_leaky_neuron_is_the_explicit_sum(decay: float, timesteps: in
         torch.testing.assert_close(found, explicit)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(first=decays, second=decays, timesteps=st.integers(1, 6))
 def test_trace_of_two_time_constants_is_the_double_sum(
     first: float, second: float, timesteps: int
