@@ -51,7 +51,13 @@ app.command(
 
 
 def main() -> None:
-    """Run the command line and exit."""
+    """Run the command line and exit.
+
+    Idle OpenMP threads sleep rather than spin, unless ``OMP_WAIT_POLICY`` says otherwise: where the
+    cores are shared with other work, spinning threads keep each other from running. It must be
+    set before torch is imported.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     sys.exit(run(sys.argv[1:]))
 
 

@@ -2,6 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass
+from math import gcd
 
 import torch
 from torch import Tensor
@@ -18,10 +19,14 @@ class DirectOptions(OnlineOptions):
     Attributes:
         feedback_block: side of the square of positions that share feedback, one number per
             convolutional layer, or one for all; empty for none. Clipped to the layer.
+        feedback_grid: the same by size of the result, whatever the network: positions share
+            feedback in the smallest squares that leave at most this many along each side; None for
+            none.
         feedback_delay: steps by which the error reaches hidden layers late.
     """
 
     feedback_block: tuple[int, ...] = ()
+    feedback_grid: int | None = None
     feedback_delay: int = 0
 
 
@@ -59,10 +64,21 @@ def blocks_of(network: Network, options: DirectOptions) -> dict[str, int]:
     """Return the feedback block of every spiking layer (1 for layers without positions).
 
     Raises:
-        UsageError: if the list fits neither one nor all of the convolutional layers.
+        UsageError: if the list fits neither one nor all of the convolutional layers, or both ways
+            to share are asked for.
     """
     names = list(network.neuron_nodes)
     spatial = [name for name in names if len(network.shapes[name]) == 3]
+    blocks = dict.fromkeys(names, 1)
+    grid = options.feedback_grid
+    if grid is not None:
+        if options.feedback_block or grid < 1:
+            raise UsageError(
+                "rule.feedback_grid must be >= 1 and stand without rule.feedback_block, "
+                f"got {grid} and {list(options.feedback_block)}."
+            )
+        blocks.update({name: _block_for(network.shapes[name], grid) for name in spatial})
+        return blocks
     sides = options.feedback_block or (1,)
     if len(sides) == 1:
         sides = sides * len(spatial)
@@ -71,6 +87,13 @@ def blocks_of(network: Network, options: DirectOptions) -> dict[str, int]:
             f"rule.feedback_block lists {len(sides)} sides for {len(spatial)} convolutional "
             "layers; give one number, or one per convolutional layer."
         )
-    blocks = dict.fromkeys(names, 1)
     blocks.update(zip(spatial, sides, strict=True))
     return blocks
+
+
+def _block_for(shape: tuple[int, ...], grid: int) -> int:
+    """Return the smallest square that tiles ``(C, H, W)`` in at most ``grid`` rows and columns."""
+    side = gcd(*shape[1:])
+    return next(
+        (b for b in range(1, side + 1) if side % b == 0 and max(shape[1:]) // b <= grid), side
+    )

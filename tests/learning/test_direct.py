@@ -4,11 +4,14 @@ import pytest
 import torch
 
 from neuro.errors import UsageError
+from neuro.layers import Conv2d, Flatten, Linear, Network, Node, Spiking
 from neuro.learning import CreditProbe, build_rule
 from neuro.learning.dfa import DFAOptions
+from neuro.learning.direct import DirectOptions, blocks_of
 from neuro.learning.dkp import DKPOptions
 from neuro.learning.opzo import OPZOOptions
 from neuro.models import MLP, Conv5, build_model
+from neuro.neurons import LIF
 
 DIRECT = {"dfa": DFAOptions, "dkp": DKPOptions, "opzo": OPZOOptions}
 
@@ -106,3 +109,24 @@ def test_shared_blocks_give_all_positions_of_a_square_one_credit(conv_network, b
 def test_a_list_of_blocks_of_another_length_is_refused(conv_network) -> None:
     with pytest.raises(UsageError, match="lists 3 sides for 4 convolutional layers"):
         build_rule(conv_network, DFAOptions(feedback_block=(1, 2, 2)), generator=torch.Generator())
+
+
+@pytest.mark.parametrize(
+    ("shape", "grid", "block"),
+    [((3, 32, 32), 4, 8), ((3, 16, 16), 4, 4), ((3, 4, 4), 4, 1), ((3, 34, 34), 4, 17)],
+)
+def test_a_feedback_grid_takes_the_smallest_squares_that_fit(
+    shape: tuple[int, int, int], grid: int, block: int
+) -> None:
+    network = Network(
+        [Node("conv", Conv2d(1, 3, 3, padding=1)), Node("lif", Spiking(LIF()))]
+        + [Node("flatten", Flatten()), Node("out", Linear(3 * shape[1] * shape[2], 2))],
+        (1, *shape[1:]),
+    )
+    assert blocks_of(network, DirectOptions(feedback_grid=grid)) == {"lif": block}
+
+
+def test_a_feedback_grid_and_blocks_exclude_each_other() -> None:
+    network = Network([Node("out", Linear(2, 2))], (2,))
+    with pytest.raises(UsageError, match="without"):
+        blocks_of(network, DirectOptions(feedback_grid=2, feedback_block=(2,)))
