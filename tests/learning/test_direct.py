@@ -119,8 +119,12 @@ def test_a_feedback_grid_takes_the_smallest_squares_that_fit(
     shape: tuple[int, int, int], grid: int, block: int
 ) -> None:
     network = Network(
-        [Node("conv", Conv2d(1, 3, 3, padding=1)), Node("lif", Spiking(LIF()))]
-        + [Node("flatten", Flatten()), Node("out", Linear(3 * shape[1] * shape[2], 2))],
+        [
+            Node("conv", Conv2d(1, 3, 3, padding=1)),
+            Node("lif", Spiking(LIF())),
+            Node("flatten", Flatten()),
+            Node("out", Linear(3 * shape[1] * shape[2], 2)),
+        ],
         (1, *shape[1:]),
     )
     assert blocks_of(network, DirectOptions(feedback_grid=grid)) == {"lif": block}
