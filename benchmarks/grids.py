@@ -131,7 +131,7 @@ MLP_SETTINGS: Settings = {
     "timesteps": 6,
     "epochs": 5,
     "batch_size": 128,
-    "lr": 1e-3,
+    "lr": 2e-3,
     "validation_fraction": 0.05,
 }
 CONV5_SETTINGS: Settings = {
@@ -204,6 +204,7 @@ _GRIDS = (
             **MLP_SETTINGS,
             "model.hidden": [128, 128, 128],
             "epochs": 10,
+            "lr": 3e-3,
         },
         variants=ALL_RULES,
         bars=(at_least("opzo", 0.54), above("opzo", "dfa")),

@@ -207,10 +207,11 @@ def _require_spread(fan_in: int) -> None:
 
 
 def initialise(synapse: Synapse, generator: torch.Generator | None) -> None:
-    """Draw the weights: convolutions Kaiming normal (fan-out), dense ``N(0, 0.01)``, bias 0.
+    """Draw the weights: convolutions Kaiming normal (fan-out), dense layers as below, bias 0.
 
-    A dense layer without standardisation is Kaiming normal (fan-in) instead: with a standard
-    deviation of 0.01 and no standardisation it would stay silent.
+    Dense layers are ``N(0, 1 / fan_in)`` with standardisation and ``N(0, 2 / fan_in)`` without. A
+    standardised layer computes the same at any scale of its weights, but its gradient goes with
+    ``1 / |W|``: the initial scale sets how far a learning step turns the weights.
     """
     with torch.no_grad():
         if isinstance(synapse, nn.Conv2d):
@@ -218,7 +219,8 @@ def initialise(synapse: Synapse, generator: torch.Generator | None) -> None:
                 synapse.weight, mode="fan_out", nonlinearity="relu", generator=generator
             )
         elif isinstance(synapse, ScaledWSLinear):
-            nn.init.normal_(synapse.weight, 0.0, 0.01, generator=generator)
+            std = synapse.in_features**-0.5
+            nn.init.normal_(synapse.weight, 0.0, std, generator=generator)
         else:
             nn.init.kaiming_normal_(synapse.weight, nonlinearity="relu", generator=generator)
         if synapse.bias is not None:

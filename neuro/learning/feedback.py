@@ -127,23 +127,44 @@ class MomentumFeedback(Feedback):
         """Return ``z^T M``, what M says the noise adds to the outputs: ``(B, m)``."""
         return self._rows(noise) @ self.projection.t() * self.block**2
 
-    def absorb(self, noise: Tensor, outputs: Tensor, gain: float, *, forget: bool = True) -> None:
-        """Take in one estimate, in place.
+    def absorb(self, noise: Tensor, outputs: Tensor, gain: float) -> None:
+        """Take in one estimate, in place: ``M <- lam_k M + (1 - lam_k) gain mean_b z_b o_b^T``.
 
         Args:
             noise: z, ``(B, *layer_shape)``.
-            outputs: o, or the part of it that is not yet explained, ``(B, m)``.
+            outputs: o, ``(B, m)``.
             gain: factor on the estimate.
-            forget: scale the old matrix by lam. The delta rule leaves that out: there, the
-                outputs lack ``z^T M``, and ``E[z z^T] = I`` makes the old matrix fade as much.
         """
-        count = int(self.updates) + 1
-        momentum = min(self.momentum, count / (count + self.ramp)) if self.ramp else self.momentum
-        self.projection.addmm_(
-            outputs.t(),
-            self._rows(noise),
-            beta=momentum if forget else 1.0,
-            alpha=(1 - momentum) * gain / noise.shape[0],
-        )
+        step = self._step()
+        self._add(noise, outputs, keep=1 - step, factor=step * gain)
+        self.weight_left *= 1 - step
+
+    def correct(self, noise: Tensor, surprise: Tensor, gain: float, largest_step: float) -> None:
+        """Take in, in place, what M and its fellows did not explain of the outputs::
+
+            M <- M + step * gain * mean_b z_b r_b^T        step = min(1 - lam_k, largest_step)
+
+        The surprise ``r`` lacks ``z^T M``, so ``E[z z^T] = I`` makes the old matrix fade by
+        ``1 - step`` as in :meth:`absorb`.
+
+        Args:
+            noise: z, ``(B, *layer_shape)``.
+            surprise: r, ``(B, m)``.
+            gain: factor on the estimate.
+            largest_step: bound that keeps the regression stable.
+        """
+        step = min(self._step(), largest_step)
+        self._add(noise, surprise, keep=1.0, factor=step * gain)
+        self.weight_left *= 1 - step
+
+    def _step(self) -> float:
+        """Count an update and return its ``1 - lam_k``."""
         self.updates += 1
-        self.weight_left *= momentum
+        count = int(self.updates)
+        momentum = min(self.momentum, count / (count + self.ramp)) if self.ramp else self.momentum
+        return 1 - momentum
+
+    def _add(self, noise: Tensor, outputs: Tensor, *, keep: float, factor: float) -> None:
+        self.projection.addmm_(
+            outputs.t(), self._rows(noise), beta=keep, alpha=factor / noise.shape[0]
+        )

@@ -69,7 +69,8 @@ class OPZO(DirectRule):
 
         M_l <- M_l + (1 - lam) * mean_b z_l (o - sum_k z_k^T M_k)^T
 
-    with ``E[z z^T] = I`` its expectation is that of the average. It is ours, not the paper's.
+    with ``E[z z^T] = I`` its expectation is that of the average. The step is at most
+    ``B / (B + rows of all M)``, where the regression is stable. It is ours, not the paper's.
 
     ``e`` is the first-order error of the loss at the output, so only the network is treated as a
     black box, not the loss. The read-out uses ``e`` directly. Noise is off in evaluation.
@@ -167,13 +168,18 @@ class OPZO(DirectRule):
             return
         noise, sign = self._source.noise, self._source.sign
         layers = {name: _momentum(matrices, name) for name in matrices}
-        delta = self.options.feedback_rule == "delta"
-        if delta:
-            # M stands for gain * alpha * J^T, so that alpha z^T J^T = z^T M / gain.
+        if self.options.feedback_rule == "average":
             for name, layer in layers.items():
-                outputs = outputs - layer.predict(noise[name]) * (sign / self._gain)
+                layer.absorb(noise[name], outputs, self._gain * sign)
+            return
+        # M stands for gain * alpha * J^T, so that alpha z^T J^T = z^T M / gain.
+        surprise = outputs
         for name, layer in layers.items():
-            layer.absorb(noise[name], outputs, self._gain * sign, forget=not delta)
+            surprise = surprise - layer.predict(noise[name]) * (sign / self._gain)
+        rows = sum(layer.projection.shape[1] for layer in layers.values())
+        largest_step = len(outputs) / (len(outputs) + rows)
+        for name, layer in layers.items():
+            layer.correct(noise[name], surprise, self._gain * sign, largest_step)
 
     def _pair(self, moment: Moment, key: str, logits: Tensor) -> Tensor | None:
         """Return the outputs to correlate with this step's noise, or None to wait for the pair."""

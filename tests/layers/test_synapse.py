@@ -219,7 +219,7 @@ def test_standardising_a_single_weight_is_refused(make: Callable[[], Synapse]) -
     [
         (Conv2d(16, 32, 3), math.sqrt(2 / (32 * 9))),  # Kaiming normal, fan-out
         (ScaledWSConv2d(16, 32, 3), math.sqrt(2 / (32 * 9))),
-        (ScaledWSLinear(100, 60), 0.01),
+        (ScaledWSLinear(100, 60), 0.1),
         (Linear(100, 60), math.sqrt(2 / 100)),  # Kaiming normal, fan-in
     ],
     ids=["conv", "standardised conv", "standardised linear", "linear"],

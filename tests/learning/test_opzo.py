@@ -10,7 +10,10 @@ from torch import Tensor
 
 from neuro.errors import UsageError
 from neuro.layers import Linear, Network, Node, Spiking
+from neuro.layers.linear_maps import upsample
 from neuro.learning import CreditProbe, LearningRule, build_rule
+from neuro.learning.feedback import MomentumFeedback
+from neuro.learning.noise import draw_noise
 from neuro.learning.opzo import OPZOOptions
 from neuro.learning.ottt import OTTTOptions
 from neuro.models import MLP, Conv5, build_model
@@ -470,3 +473,59 @@ def test_wrong_options_are_refused(case: str) -> None:
 def test_a_misspelt_choice_says_which_is_nearest(field: str, wrong: str, meant: str) -> None:
     with pytest.raises(UsageError, match=rf"{field}.*'{wrong}'.*Did you mean \"{meant}\""):
         OPZOOptions(**{field: wrong})
+
+
+@pytest.mark.parametrize(("inverse_alpha", "gain"), [("drop", 1.0), ("keep", 1 / ALPHA)])
+def test_the_delta_rule_regresses_the_logits_on_the_noise(
+    spy, inverse_alpha: str, gain: float
+) -> None:
+    """M <- M + step gain mean_b z (o - alpha z^T J^T)^T, with alpha J^T = M / gain."""
+    options = rademacher(inverse_alpha=inverse_alpha, feedback_rule="delta")
+    batches, found = watched(spy, options, 3, 4)
+    matrix = torch.zeros(6, 2, dtype=torch.float64)
+    step = min(0.1, 8 / (8 + 6))
+    for z, o in chain(*batches):
+        matrix = matrix + step * gain * z.t() @ (o - z @ matrix / gain) / len(z)
+    torch.testing.assert_close(found, matrix)
+
+
+def test_the_delta_rule_stays_bounded_where_layers_are_wide_and_batches_small() -> None:
+    """400 neurons, 8 samples and 1 - lam = 0.5: unbounded, errors would grow a hundredfold a step."""
+    network = build_model(MLP(hidden=(400,)), (5,), 3, seeded()).double()
+    options = OPZOOptions(feedback_rule="delta", feedback_momentum=0.5)
+    _, history = drive(network, options, 100)
+    assert history[-1]["lif1"].abs().max() < 10 * history[5]["lif1"].abs().max()
+
+
+@pytest.mark.parametrize("block", [1, 2])
+def test_the_delta_rule_finds_the_same_jacobian_with_less_noise(block: int) -> None:
+    """A linear map of the noise of two layers: the wide-swinging one drowns the other's average."""
+    generator = seeded(5)
+    shapes = {"loud": (6, 4, 4), "quiet": (3, 4, 4)}
+    options = {"momentum": 0.99, "bias_correction": True}
+    averaged = {n: MomentumFeedback(s, 2, block, **options).double() for n, s in shapes.items()}
+    regressed = {n: MomentumFeedback(s, 2, block, **options).double() for n, s in shapes.items()}
+    # Constant over each block, so that shared rows can hold the truth.
+    truth = {}
+    for name, shape in shapes.items():
+        side = 4 // block
+        coarse = torch.randn(2, shape[0], side, side, generator=generator, dtype=torch.float64)
+        truth[name] = upsample(coarse, block) * (5.0 if name == "loud" else 0.1)
+    for _ in range(600):
+        z = {
+            n: draw_noise("gaussian", torch.zeros(32, *s).double(), generator)
+            for n, s in shapes.items()
+        }
+        o = sum(torch.einsum("bchw,mchw->bm", z[n], truth[n]) for n in shapes)
+        left = o - sum(regressed[n].predict(z[n]) for n in shapes)
+        rows = sum(f.projection.shape[1] for f in regressed.values())
+        for name in shapes:
+            averaged[name].absorb(z[name], o, 1.0)
+            regressed[name].correct(z[name], left, 1.0, 32 / (32 + rows))
+
+    def error(feedback: MomentumFeedback) -> float:
+        found = feedback.project(torch.eye(2, dtype=torch.float64))
+        return ((found - truth["quiet"]).norm() / truth["quiet"].norm()).item()
+
+    assert error(regressed["quiet"]) < 0.1
+    assert error(averaged["quiet"]) > 1.0
