@@ -490,7 +490,7 @@ def test_the_delta_rule_regresses_the_logits_on_the_noise(
 
 
 def test_the_delta_rule_stays_bounded_where_layers_are_wide_and_batches_small() -> None:
-    """400 neurons, 8 samples and 1 - lam = 0.5: unbounded, errors would grow a hundredfold a step."""
+    """400 neurons, 8 samples, 1 - lam = 0.5: unbounded, errors grow manyfold at each step."""
     network = build_model(MLP(hidden=(400,)), (5,), 3, seeded()).double()
     options = OPZOOptions(feedback_rule="delta", feedback_momentum=0.5)
     _, history = drive(network, options, 100)
