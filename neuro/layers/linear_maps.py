@@ -90,6 +90,9 @@ class Add(nn.Module):
     def forward(self, *currents: Tensor) -> Tensor:
         if len(currents) < 2:
             raise UsageError("Add joins at least two inputs; give the node two input names.")
+        shapes = {tuple(current.shape) for current in currents}
+        if len(shapes) > 1:
+            raise UsageError(f"Add joins inputs of one shape, got {sorted(shapes)}.")
         total = currents[0] + currents[1]
         for current in currents[2:]:
             total = total + current

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from neuro.layers import Network
-from neuro.learning.direct import DirectOptions, DirectRule, blocks_of
+from neuro.learning.direct import DirectOptions, DirectRule, random_feedback
 from neuro.learning.feedback import Feedback
 from neuro.learning.rule import RuleOptions
 
@@ -44,16 +44,3 @@ class DFA(DirectRule):
         feedback = self.feedback[name]
         assert isinstance(feedback, Feedback)
         return feedback.project(error)
-
-
-def random_feedback(
-    network: Network, options: DirectOptions, scale: float, generator: torch.Generator
-) -> nn.ModuleDict:
-    """Return uniform feedback ``+-scale / sqrt(m)`` (Kaiming uniform, fan-in m) by layer."""
-    matrices = nn.ModuleDict()
-    for name, block in blocks_of(network, options).items():
-        feedback = Feedback(network.shapes[name], network.classes, block)
-        bound = scale * network.classes**-0.5
-        feedback.projection.uniform_(-bound, bound, generator=generator)
-        matrices[name] = feedback
-    return matrices

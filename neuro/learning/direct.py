@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from math import gcd
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from neuro.errors import UsageError
 from neuro.layers import Network
+from neuro.learning.feedback import Feedback
 from neuro.learning.online import Moment, OnlineOptions, OnlineRule
 
 
@@ -39,25 +40,37 @@ class DirectRule(OnlineRule):
         super().__init__(network, options, generator=generator)
         if options.feedback_delay < 0:
             raise UsageError(f"rule.feedback_delay must be >= 0, got {options.feedback_delay}.")
-        self._late: deque[Tensor] = deque()
+        self._errors = LateErrors(options.feedback_delay)
 
     def project(self, name: str, error: Tensor) -> Tensor:
         """Return ``g`` of layer ``name`` for an error ``(B, m)``."""
         raise NotImplementedError
 
     def begin(self, batch_like: Tensor, timesteps: int, generator: torch.Generator) -> None:
-        self._late.clear()
+        self._errors.clear()
 
     def credit(self, moment: Moment) -> dict[str, Tensor]:
-        delivered = self.deliver(moment.error / moment.batch)
+        delivered = self._errors.deliver(moment.error / moment.batch)
         if delivered is None:
             return {}
         return {name: self.project(name, delivered) for name in self.network.neuron_nodes}
 
+
+class LateErrors:
+    """Errors ``(B, m)`` on their way to the hidden layers; holds as many as the delay has steps."""
+
+    def __init__(self, delay: int) -> None:
+        self._delay = delay
+        self._queue: deque[Tensor] = deque()
+
+    def clear(self) -> None:
+        """Start a sample: nothing is on its way."""
+        self._queue.clear()
+
     def deliver(self, error: Tensor) -> Tensor | None:
-        """Queue this step's error; return the one that arrives now, None before the first."""
-        self._late.append(error)
-        return self._late.popleft() if len(self._late) > self.options.feedback_delay else None
+        """Send this step's error; return the one that arrives now, None before the first."""
+        self._queue.append(error)
+        return self._queue.popleft() if len(self._queue) > self._delay else None
 
 
 def blocks_of(network: Network, options: DirectOptions) -> dict[str, int]:
@@ -89,6 +102,25 @@ def blocks_of(network: Network, options: DirectOptions) -> dict[str, int]:
         )
     blocks.update(zip(spatial, sides, strict=True))
     return blocks
+
+
+def random_feedback(
+    network: Network,
+    options: DirectOptions,
+    scale: float,
+    generator: torch.Generator,
+    *,
+    trainable: bool = False,
+) -> nn.ModuleDict:
+    """Return uniform feedback ``+-scale / sqrt(m)`` (Kaiming uniform, fan-in m) by layer."""
+    matrices = nn.ModuleDict()
+    for name, block in blocks_of(network, options).items():
+        feedback = Feedback(network.shapes[name], network.classes, block, trainable=trainable)
+        bound = scale * network.classes**-0.5
+        with torch.no_grad():
+            feedback.projection.uniform_(-bound, bound, generator=generator)
+        matrices[name] = feedback
+    return matrices
 
 
 def _block_for(shape: tuple[int, ...], grid: int) -> int:

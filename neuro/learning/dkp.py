@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from neuro.layers import Network
-from neuro.learning.direct import DirectOptions, DirectRule, blocks_of
+from neuro.learning.direct import DirectOptions, DirectRule, random_feedback
 from neuro.learning.feedback import Feedback
 from neuro.learning.gradients import add_gradient
 from neuro.learning.online import Moment
@@ -19,14 +19,17 @@ class DKPOptions(DirectOptions):
     """Options of ``dkp``.
 
     Attributes:
+        feedback_scale: factor on the uniform feedback weights at the start. At zero, silent layers
+            get no error and stay silent.
         feedback_lr_scale: learning rate of the feedback over that of the network.
         feedback_decay: weight decay of the feedback matrices.
         centre_activity: subtract each neuron's mean trace over the batch before correlating.
             Spikes are never negative, so a raw ``a e^T`` carries the mean error of the batch in
-            every row; centring removes it.
+            every row, until the network is calibrated; centring removes it.
     """
 
     name: Literal["dkp"] = "dkp"
+    feedback_scale: float = 1.0
     feedback_lr_scale: float = 1.0
     feedback_decay: float = 1e-6
     centre_activity: bool = True
@@ -37,13 +40,13 @@ class DKP(DirectRule):
 
         dL/dB_l := mean_b a_l e^T            B_l <- B_l - eta * (a_l e^T + decay * B_l)
 
-    At the last hidden layer this is the read-out's own gradient, transposed: started at zero, ``B``
-    follows ``W^T - W_0^T``. In lower layers ``B_l`` becomes a linear classifier of the output error
+    At the last hidden layer this is the read-out's own gradient, transposed: ``B - B_0`` follows
+    ``W^T - W_0^T``. In lower layers ``B_l`` becomes a linear classifier of the output error
     on that layer's activity. The sign is that of gradient *descent*: a neuron active when class c
     is wanted (``e_c < 0``) gets positive feedback from c.
 
     Source: Webster et al., "Learning the connections in direct feedback alignment", 2020 (DKP),
-    after Kolen & Pollack 1994. Zero start and centring are ours.
+    after Kolen & Pollack 1994, whose random start it keeps. Centring is ours.
     """
 
     Options: ClassVar[type[RuleOptions]] = DKPOptions
@@ -53,10 +56,9 @@ class DKP(DirectRule):
         self, network: Network, options: DKPOptions, *, generator: torch.Generator
     ) -> None:
         super().__init__(network, options, generator=generator)
-        self.feedback = nn.ModuleDict()
-        for name, block in blocks_of(network, options).items():
-            shape = network.shapes[name]
-            self.feedback[name] = Feedback(shape, network.classes, block, trainable=True)
+        self.feedback = random_feedback(
+            network, options, options.feedback_scale, generator, trainable=True
+        )
 
     def project(self, name: str, error: Tensor) -> Tensor:
         return self._feedback(name).project(error)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from neuro.errors import UsageError
 from neuro.layers import Network
-from neuro.learning.direct import DirectOptions, DirectRule, blocks_of
+from neuro.learning.direct import DirectOptions, DirectRule, LateErrors, blocks_of
 from neuro.learning.feedback import MomentumFeedback
 from neuro.learning.local import LocalReadout
 from neuro.learning.online import Moment
@@ -122,7 +122,7 @@ class OPZO(DirectRule):
                 generator,
             )
             below = self._matrices(layers[: len(layers) // 2], network.classes)
-            self.intermediate = Intermediate(middle, readout, below)
+            self.intermediate = Intermediate(middle, readout, below, options.feedback_delay)
         self._first_of_pair: dict[str, Tensor] = {}
 
     def begin(self, batch_like: Tensor, timesteps: int, generator: torch.Generator) -> None:
@@ -130,6 +130,8 @@ class OPZO(DirectRule):
         self._source.begin(batch_like, generator)
         self._first_of_pair = {}
         self.batches += 1
+        if self.intermediate is not None:
+            self.intermediate.errors.clear()
 
     def perturbation(self, index: int) -> Perturbation:
         return self._source.step(index)
@@ -224,8 +226,11 @@ class Intermediate(nn.Module):
     estimates their Jacobian to it; the middle layer itself gets the classifier's transpose.
     """
 
-    def __init__(self, middle: str, readout: LocalReadout, feedback: nn.ModuleDict) -> None:
+    def __init__(
+        self, middle: str, readout: LocalReadout, feedback: nn.ModuleDict, delay: int
+    ) -> None:
         super().__init__()
+        self.errors = LateErrors(delay)
         self.middle = middle
         self.readout = readout
         self.feedback = feedback
@@ -239,9 +244,12 @@ class Intermediate(nn.Module):
         assert logits is not None
         error = moment.objective.errors(logits, moment.targets) / moment.batch
         self.readout.learn(error, moment.record.traces[self.middle])
-        credit = {name: _momentum(self.feedback, name).project(error) for name in self.feedback}
         shape = moment.record.distances[self.middle].shape
-        credit[self.middle] = self.readout.credit(error, shape)
+        credit = {self.middle: self.readout.credit(error, shape)}
+        late = self.errors.deliver(error)
+        if late is not None:
+            for name in self.feedback:
+                credit[name] = _momentum(self.feedback, name).project(late)
         return credit
 
 
