@@ -202,5 +202,5 @@ def note_launch(cell: Cell, launch: Launch) -> None:
 
 
 def _assignment(key: str, value: Any) -> str:
-    """Write ``key=value`` as ``--set`` reads it (TOML, and none)."""
-    return f"{key}={'none' if value is None else json.dumps(value, separators=(',', ':'))}"
+    """Write ``key=value`` as ``--set`` reads it (TOML, and null)."""
+    return f"{key}={'null' if value is None else json.dumps(value, separators=(',', ':'))}"

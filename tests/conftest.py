@@ -1,6 +1,7 @@
 """What every test shares: where the real data lie, and threads that leave idle cores alone."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,9 @@ import pytest
 # Read when torch is loaded, here and in every process a test starts. Waiting threads otherwise
 # spin, and on cores that anything else uses each small operation can stall for tens of ms.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+# A shell's background job ignores SIGINT, and so would every process a test starts and interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

@@ -119,7 +119,7 @@ def test_zeroth_order_varies_far_more_than_opzo_and_bp(run):
 
 
 def test_feedback_learns_beside_the_leader_and_points_its_way(run):
-    found = measure(run, 15, batches=3)
+    found = measure(run, 40, batches=3)
     assert found["opzo"]["credit_cosine"]["lif2"] > 0.5
     assert found["dkp"]["credit_cosine"]["lif2"] > 0.1
     assert abs(found["dfa"]["credit_cosine"]["lif2"]) < 0.5
