@@ -121,7 +121,7 @@ def faster_than(variant: str, seconds: float) -> Bar:
 ZERO_ORDER: Settings = {"lr": 3e-5}
 """Learning from one number per sample is orders of magnitude noisier: far smaller steps.
 
-On MNIST, Adam with 3e-4 and SGD with 1e-2 end at chance, SGD with 1e-3 learns less.
+Chosen among a few single runs on MNIST; larger steps ended at chance there.
 """
 
 # Adam and the cosine schedule are defaults of `neuro train` and are not repeated here.

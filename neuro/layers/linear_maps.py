@@ -5,6 +5,8 @@ carry an error back through the map and need no autograd for it. Because the map
 eligibility trace of their output is the map applied to the trace of their input.
 """
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -12,15 +14,15 @@ from torch.nn import functional
 from neuro.errors import UsageError
 
 
-class LinearMap(nn.Module):
+class LinearMap(nn.Module, ABC):
     """A parameter-free linear map of one tensor."""
 
-    def forward(self, activity: Tensor) -> Tensor:
-        raise NotImplementedError
+    @abstractmethod
+    def forward(self, activity: Tensor) -> Tensor: ...
 
+    @abstractmethod
     def adjoint(self, delta: Tensor, input_shape: torch.Size) -> Tensor:
         """Return the error of the input, given the error ``delta`` of the output."""
-        raise NotImplementedError
 
 
 class AvgPool2d(LinearMap):

@@ -14,6 +14,7 @@ every time step stands alone) replaces ``W`` by::
 """
 
 import math
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -25,7 +26,7 @@ from neuro.errors import UsageError
 STANDARDISATION_EPS = 1e-4
 
 
-class Synapse(nn.Module):
+class Synapse(nn.Module, ABC):
     """What every synapse offers besides being a ``torch.nn`` layer."""
 
     weight: Tensor
@@ -35,21 +36,21 @@ class Synapse(nn.Module):
         """Return the weight that acts on activity; differentiable in the parameters."""
         return self.weight
 
+    @abstractmethod
     def transmit(self, activity: Tensor, weight: Tensor) -> Tensor:
         """Return the current ``weight * activity + bias`` for a given effective weight."""
-        raise NotImplementedError
 
+    @abstractmethod
     def weight_gradient(self, delta: Tensor, activity: Tensor) -> Tensor:
         """Return ``sum_b delta_b activity_b^T`` in the shape of the weight."""
-        raise NotImplementedError
 
+    @abstractmethod
     def bias_gradient(self, delta: Tensor) -> Tensor:
         """Return ``delta`` summed over the batch and, for convolutions, over positions."""
-        raise NotImplementedError
 
+    @abstractmethod
     def transpose(self, delta: Tensor, weight: Tensor, input_shape: torch.Size) -> Tensor:
         """Return ``weight^T delta``, the error of the presynaptic activity."""
-        raise NotImplementedError
 
 
 class Linear(nn.Linear, Synapse):

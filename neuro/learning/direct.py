@@ -1,5 +1,6 @@
 """What rules with direct feedback share: delayed errors and blocks of positions."""
 
+from abc import abstractmethod
 from collections import deque
 from dataclasses import dataclass
 from math import gcd
@@ -42,9 +43,9 @@ class DirectRule(OnlineRule):
             raise UsageError(f"rule.feedback_delay must be >= 0, got {options.feedback_delay}.")
         self._errors = LateErrors(options.feedback_delay)
 
+    @abstractmethod
     def project(self, name: str, error: Tensor) -> Tensor:
         """Return ``g`` of layer ``name`` for an error ``(B, m)``."""
-        raise NotImplementedError
 
     def begin(self, batch_like: Tensor, timesteps: int, generator: torch.Generator) -> None:
         self._errors.clear()

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from neuro.data import load_dataset
-from neuro.layers import Add, LinearMap, Network, Spiking, Synapse
+from neuro.layers import Add, Linear, LinearMap, Network, Spiking, Synapse
 from neuro.learning import CreditProbe, LearningRule, OnlineRule, Outcome, build_rule
 from neuro.models import MLP, Conv5, Conv9, ModelOptions, ResNet18, build_model
 
@@ -307,7 +307,7 @@ def cosines_of() -> Callable[..., dict[str, float]]:
     return run
 
 
-class Spy(torch.nn.Linear, Synapse):  # type: ignore[misc]
+class Spy(Linear):
     """A dense synapse without bias that notes what arrives: signals and presynaptic factors."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -322,9 +322,6 @@ class Spy(torch.nn.Linear, Synapse):  # type: ignore[misc]
     def weight_gradient(self, delta: Tensor, activity: Tensor) -> Tensor:
         self.factors.append(activity.clone())
         return delta.t() @ activity
-
-    def transpose(self, delta: Tensor, weight: Tensor, input_shape: torch.Size) -> Tensor:
-        return delta @ weight
 
 
 @pytest.fixture
