@@ -57,7 +57,7 @@ def cpu_model() -> str:
 
 
 def git_commit() -> str | None:
-    """Return the commit neuro runs from, with ``+changes`` if files differ; None if installed."""
+    """Return the commit neuro runs from, with ``+changes`` if edited; None if installed."""
     folder = Path(neuro.__file__).resolve().parent
 
     def git(*arguments: str) -> str:
@@ -67,7 +67,8 @@ def git_commit() -> str | None:
 
     try:
         git("ls-files", "--error-unmatch", "__init__.py")
-        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain") else "")
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "HEAD") + ("+changes" if changed else "")
     except (OSError, subprocess.SubprocessError):
         return None
 
