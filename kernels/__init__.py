@@ -7,10 +7,11 @@ from typing import Any
 
 from neuro.kernels.dispatch import Choice, Explanation, KernelError, Op, choose
 from neuro.kernels.dispatch import explain as _explain
-from neuro.kernels.lif.op import LIF_STEP, LIFStep, lif_step
+from neuro.kernels.lif.op import LIF, lif
+from neuro.kernels.lif_step.op import LIF_STEP, LIFStep, lif_step
 from neuro.kernels.three_factor.op import SIGMOID_FACTOR, sigmoid_factor
 
-OPS: dict[str, Op[Any]] = {op.name: op for op in (LIF_STEP, SIGMOID_FACTOR)}
+OPS: dict[str, Op[Any]] = {op.name: op for op in (LIF, LIF_STEP, SIGMOID_FACTOR)}
 
 
 def explain() -> list[Explanation]:
@@ -27,6 +28,7 @@ __all__ = [
     "Op",
     "choose",
     "explain",
+    "lif",
     "lif_step",
     "sigmoid_factor",
 ]

@@ -1,4 +1,4 @@
-"""What every Numba kernel shares: whether Numba runs here, flat views, and sharing out the work.
+"""What compiled kernels share: whether they run here, flat views, and sharing out the work.
 
 Threads are plain Python ones around kernels that release the GIL. Numba's own ``parallel=True``
 would bring a second OpenMP pool beside torch's: the idle workers of each keep spinning on the
@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 DTYPES = (torch.float32, torch.float64)
+TRITON_DTYPES = (*DTYPES, torch.float16, torch.bfloat16)
 
 # A share below this many elements takes less time than handing it to another thread.
 _SMALLEST_SHARE = 1 << 19
@@ -28,6 +29,21 @@ def numba_unavailable() -> str | None:
     except ImportError as error:
         return f"numba cannot be imported ({error}); pip install numba"
     return None
+
+
+@cache
+def triton_unavailable() -> str | None:
+    """Return why Triton cannot be used on this machine, or ``None``."""
+    try:
+        import triton  # noqa: F401
+    except ImportError as error:
+        return f"triton cannot be imported ({error}); pip install triton"
+    return None
+
+
+def triton_devices() -> tuple[str, ...]:
+    """Return the devices Triton serves: also the CPU where its interpreter is switched on."""
+    return ("cuda", "cpu") if os.environ.get("TRITON_INTERPRET") == "1" else ("cuda",)
 
 
 def flat(tensor: torch.Tensor) -> NDArray[np.floating]:

@@ -36,21 +36,22 @@ class Implementation(Generic[F]):
     Args:
         name: reference, numba or triton.
         load: imports and returns the function; called only once the implementation is chosen.
-        devices: device types served; ``None`` for all.
+        devices: device types served, or what tells them; ``None`` for all.
         dtypes: dtypes served; ``None`` for all.
         unavailable: why it cannot run on this machine, or ``None`` when it can.
     """
 
     name: Name
     load: Callable[[], F]
-    devices: tuple[str, ...] | None = None
+    devices: tuple[str, ...] | Callable[[], tuple[str, ...]] | None = None
     dtypes: tuple[torch.dtype, ...] | None = None
     unavailable: Callable[[], str | None] = _always
 
     def declines(self, device: str, dtype: torch.dtype) -> str | None:
         """Return why this implementation does not serve ``device`` and ``dtype``, or ``None``."""
-        if self.devices is not None and device not in self.devices:
-            return f"serves {' and '.join(self.devices)} tensors, not {device}"
+        devices = self.devices() if callable(self.devices) else self.devices
+        if devices is not None and device not in devices:
+            return f"serves {' and '.join(devices)} tensors, not {device}"
         if self.dtypes is not None and dtype not in self.dtypes:
             return f"serves {' and '.join(map(_short, self.dtypes))}, not {_short(dtype)}"
         return self.unavailable()

@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 
 from neuro.errors import UsageError
+from neuro.kernels import surrogates as psi
 
 
 def heaviside(x: Tensor, *, inclusive: bool = True) -> Tensor:
@@ -66,6 +67,19 @@ class Surrogate(ABC):
             if not (math.isfinite(value) and value > 0):
                 owner = type(self).__name__
                 raise UsageError(f"{owner}.{field.name} must be positive and finite, got {value}")
+
+    @property
+    def kernel_name(self) -> str | None:
+        """Name of this surrogate in fused kernels; ``None`` if they do not have it."""
+        names = [name for name, each in SURROGATES.items() if each is type(self)]
+        return names[0] if names else None
+
+    @property
+    def sharpness(self) -> float:
+        """The number of a surrogate that has one: slope, alpha, width or sigma."""
+        (only,) = fields(self)
+        number: float = getattr(self, only.name)
+        return number
 
     @property
     @abstractmethod
@@ -117,9 +131,7 @@ class Sigmoid(Surrogate):
         return torch.sigmoid(self.slope * x)
 
     def derivative(self, x: Tensor) -> Tensor:
-        step = (self.slope * x).sigmoid_()
-        # Four passes over memory: scale, sigmoid, step - step^2, scale.
-        return torch.addcmul(step, step, step, value=-1.0).mul_(self.slope)
+        return psi.sigmoid(x, self.slope)
 
 
 @dataclass(frozen=True)
@@ -143,9 +155,7 @@ class ATan(Surrogate):
         return torch.atan(x * (math.pi * self.alpha / 2)) / math.pi + 0.5
 
     def derivative(self, x: Tensor) -> Tensor:
-        # 1 / (2/a + (pi^2 a / 2) x^2): the same fraction with one pass fewer.
-        scaled = (x * x).mul_(math.pi**2 * self.alpha / 2)
-        return scaled.add_(2 / self.alpha).reciprocal_()
+        return psi.atan(x, self.alpha)
 
 
 @dataclass(frozen=True)
@@ -171,8 +181,7 @@ class Triangle(Surrogate):
         return 0.5 + inside - 0.5 * inside * inside.abs()
 
     def derivative(self, x: Tensor) -> Tensor:
-        # 1/w - |x| / w^2, cut at 0.
-        return x.abs().mul_(-1 / self.width**2).add_(1 / self.width).relu_()
+        return psi.triangle(x, self.width)
 
 
 @dataclass(frozen=True)
@@ -196,7 +205,7 @@ class Rectangle(Surrogate):
         return (x / self.width + 0.5).clamp(0.0, 1.0)
 
     def derivative(self, x: Tensor) -> Tensor:
-        return x.detach().abs().lt_(self.width / 2).mul_(1 / self.width)
+        return psi.rectangle(x, self.width)
 
 
 @dataclass(frozen=True)
@@ -222,8 +231,7 @@ class FastSigmoid(Surrogate):
         return x / (1.0 + self.slope * x.abs())
 
     def derivative(self, x: Tensor) -> Tensor:
-        root = x.abs().mul_(self.slope).add_(1.0).reciprocal_()
-        return root * root
+        return psi.fast_sigmoid(x, self.slope)
 
 
 @dataclass(frozen=True)
@@ -247,8 +255,7 @@ class Gaussian(Surrogate):
         return 0.5 + 0.5 * torch.erf(x / (self.sigma * math.sqrt(2)))
 
     def derivative(self, x: Tensor) -> Tensor:
-        # The factor in front goes into the exponent: one pass fewer.
-        return (x * x).mul_(-0.5 / self.sigma**2).add_(math.log(self.peak)).exp_()
+        return psi.gaussian(x, self.sigma)
 
 
 SURROGATES: dict[str, type[Surrogate]] = {

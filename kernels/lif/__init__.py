@@ -1,1 +1,1 @@
-"""One forward time step of a leaky integrate-and-fire layer."""
+"""A whole sequence of a leaky integrate-and-fire layer, forward and backward."""

@@ -1,128 +1,470 @@
-"""The LIF step on the CPU with Numba: one pass over memory in blocks that stay in the L1 cache.
+"""The LIF sequence on the CPU with Numba: all T steps of a block of neurons while it is in cache.
 
-Not ``fastmath``: a reordered or contracted sum could move a potential across the threshold, and
-spikes must equal the reference's. The inner loops run over 1-D slices with unit stride and select
-instead of branching, so that they vectorise.
+A block's potentials stay in the L1 cache over all T; every array is cut to a 1-D row with unit
+stride before the inner loop, and the loop selects instead of branching, so that it vectorises.
+Backward runs the block forward once more into scratch that stays in the L2 cache, then back.
+
+Each combination of equations is its own compiled function: flags are constants of the closure, and
+what they exclude is not there. Not ``fastmath``: a reordered or contracted sum could move a
+potential across the threshold, and spikes must equal the reference's.
 """
 
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numba
 import numpy as np
 import torch
+from numba.extending import overload
 from numpy.typing import NDArray
 from torch import Tensor
 
 from neuro.kernels.compiled import flat, share_out
+from neuro.kernels.exponential import exp_negative
+from neuro.kernels.lif.variant import PARAMETERS, Gradients, Outputs, Variant
+from neuro.kernels.surrogates import DERIVATIVES, coefficients
 
-Array = NDArray[np.floating[Any]]
+Array = NDArray[Any]
 
-_BLOCK = 4096
+_BLOCK = 2048
+_SCRATCH_ROWS = 64
+"""Steps of scratch that a full block may have; longer sequences take narrower blocks."""
+_NARROWEST = 64
+_KINDS = {name: kind for kind, name in enumerate(DERIVATIVES)}
+_SIGMOID, _ATAN, _TRIANGLE, _RECTANGLE, _FAST_SIGMOID, _GAUSSIAN = _KINDS.values()
+
+# A parameter is a number for all neurons or a field of one number per neuron. Both are written
+# `at(part(parameters, ROW, start, stop), i)`; Numba compiles one function for each.
 
 
-@numba.njit(nogil=True, cache=True)
-def _block(
-    current: Array,
-    potential: Array,
-    trace: Array,
-    noise: Array,
-    emitted: Array,
-    distance: Array,
-    parameters: Array,
-    soft_reset: bool,
+def part(parameters: Any, row: int, start: int, stop: int) -> Any:
+    """Return a parameter for neurons ``start`` to ``stop``."""
+    return parameters[row] if isinstance(parameters, tuple) else parameters[row][start:stop]
+
+
+@overload(part, inline="always")
+def _part_for(parameters: Any, row: Any, start: Any, stop: Any) -> Any:
+    def number(parameters: Any, row: Any, start: Any, stop: Any) -> Any:
+        return parameters[row]
+
+    def field(parameters: Any, row: Any, start: Any, stop: Any) -> Any:
+        return parameters[row][start:stop]
+
+    return number if isinstance(parameters, numba.types.UniTuple) else field
+
+
+def at(value: Any, i: int) -> Any:
+    """Return a parameter's value for the i-th neuron of a block."""
+    return value[i] if isinstance(value, np.ndarray) else value
+
+
+@overload(at, inline="always")
+def _at_for(value: Any, i: Any) -> Any:
+    def number(value: Any, i: Any) -> Any:
+        return value
+
+    def element(value: Any, i: Any) -> Any:
+        return value[i]
+
+    return element if isinstance(value, numba.types.Array) else number
+
+
+@cache
+def _forward_kernel(synaptic: bool, adaptive: bool, soft: bool, inclusive: bool, sub: bool) -> Any:
+    @numba.njit(nogil=True, cache=True, error_model="numpy")
+    def run(
+        currents: Array,  # [T, N]
+        potential: Array,  # [N], and so the next two; changed in place; empty if absent
+        current: Array,
+        adaptation: Array,
+        parameters: Any,
+        period: int,
+        spikes: Array,  # [T, N]
+        edges: Array,
+        first: int,
+        last: int,
+        zero: Any,
+        one: Any,
+    ) -> None:
+        for block in range(first, last):
+            lo, hi = edges[block, 0], edges[block, 1]
+            cut = lo % period
+            end = cut + hi - lo
+            threshold = part(parameters, 0, cut, end)
+            reset_value = part(parameters, 1, cut, end)
+            decay = part(parameters, 2, cut, end)
+            gain = part(parameters, 3, cut, end)
+            current_decay = part(parameters, 4, cut, end)
+            beta = part(parameters, 5, cut, end)
+            fade = part(parameters, 6, cut, end)
+            weight = part(parameters, 7, cut, end)
+            v = potential[lo:hi]
+            j = current[lo:hi]
+            a = adaptation[lo:hi]
+            for t in range(currents.shape[0]):
+                x = currents[t, lo:hi]
+                s = spikes[t, lo:hi]
+                for i in range(hi - lo):
+                    drive = at(gain, i) * x[i]
+                    if synaptic:
+                        drive = at(current_decay, i) * j[i] + drive
+                        j[i] = drive
+                    u = at(decay, i) * v[i] + drive
+                    bar = at(threshold, i)
+                    height = bar
+                    if adaptive:
+                        bar = bar + at(beta, i) * a[i]
+                        if sub:
+                            height = bar
+                    distance = u - bar
+                    fired = distance >= zero if inclusive else distance > zero
+                    s[i] = one if fired else zero
+                    if soft:
+                        v[i] = u - height if fired else u
+                    else:
+                        v[i] = at(reset_value, i) if fired else u
+                    if adaptive:
+                        a[i] = at(fade, i) * a[i] + at(weight, i) * s[i]
+
+    return run
+
+
+@cache
+def _backward_kernel(
+    synaptic: bool,
+    adaptive: bool,
+    soft: bool,
     inclusive: bool,
-) -> int:
-    # Parameters in the tensors' own dtype: a float64 scalar would promote every product.
-    decay, threshold, reset_value, scale, noise_scale, zero, one = parameters
-    fired = 0
-    for i in range(current.size):
-        charged = decay * potential[i] + current[i]
-        above = charged - threshold
-        spike = (above > zero) | (inclusive & (above == zero))
-        distance[i] = above
-        emitted[i] = one if spike else zero
-        potential[i] = (above if soft_reset else reset_value) if spike else charged
-    for i in range(current.size):
-        fired += int(emitted[i] > zero)
-    if trace.size:
-        for i in range(current.size):
-            trace[i] = decay * trace[i] + emitted[i]
-    if noise.size:
-        for i in range(current.size):
-            emitted[i] = scale * (emitted[i] + noise_scale * noise[i])
-    elif scale != one:
-        for i in range(current.size):
-            emitted[i] = scale * emitted[i]
-    return fired
+    sub: bool,
+    detach: bool,
+    kind: int,
+    of_parameters: bool,
+) -> Any:
+    @numba.njit(nogil=True, cache=True, error_model="numpy")
+    def run(
+        of_spikes: Array,  # [T, N]
+        of_potential: Array,  # [N], changed in place: of the last state -> of the first
+        of_current: Array,
+        of_adaptation: Array,
+        currents: Array,
+        potential: Array,
+        current: Array,
+        adaptation: Array,
+        parameters: Any,
+        period: int,
+        to_currents: Array,  # [T, N]
+        to_parameters: Array,  # [8, N], to be added to; empty if not wanted
+        edges: Array,
+        widest: int,
+        first: int,
+        last: int,
+        sharp: Any,
+        peak: Any,
+        zero: Any,
+        one: Any,
+    ) -> None:
+        steps = currents.shape[0]
+        absent = currents[0:0, 0:0]
+        us = np.empty((steps, widest), currents.dtype)
+        vs = np.empty((steps + 1, widest), currents.dtype)
+        js = np.empty((steps + 1, widest), currents.dtype) if synaptic else absent
+        ads = np.empty((steps + 1, widest), currents.dtype) if adaptive else absent
+        for block in range(first, last):
+            lo, hi = edges[block, 0], edges[block, 1]
+            n = hi - lo
+            cut = lo % period
+            end = cut + n
+            threshold = part(parameters, 0, cut, end)
+            reset_value = part(parameters, 1, cut, end)
+            decay = part(parameters, 2, cut, end)
+            gain = part(parameters, 3, cut, end)
+            current_decay = part(parameters, 4, cut, end)
+            beta = part(parameters, 5, cut, end)
+            fade = part(parameters, 6, cut, end)
+            weight = part(parameters, 7, cut, end)
+
+            # Forward again. Without gradients of parameters one row of potentials is enough.
+            vs[0, :n] = potential[lo:hi]
+            if synaptic:
+                js[0, :n] = current[lo:hi]
+            if adaptive:
+                ads[0, :n] = adaptation[lo:hi]
+            for t in range(steps):
+                x = currents[t, lo:hi]
+                charged = us[t, :n]
+                v = vs[t if of_parameters else 0, :n]
+                after = vs[t + 1 if of_parameters else 0, :n]
+                if synaptic:
+                    j = js[t if of_parameters else 0, :n]
+                    j_after = js[t + 1 if of_parameters else 0, :n]
+                if adaptive:
+                    a = ads[t, :n]
+                    a_after = ads[t + 1, :n]
+                for i in range(n):
+                    drive = at(gain, i) * x[i]
+                    if synaptic:
+                        drive = at(current_decay, i) * j[i] + drive
+                        j_after[i] = drive
+                    u = at(decay, i) * v[i] + drive
+                    charged[i] = u
+                    bar = at(threshold, i)
+                    height = bar
+                    if adaptive:
+                        bar = bar + at(beta, i) * a[i]
+                        if sub:
+                            height = bar
+                    distance = u - bar
+                    fired = distance >= zero if inclusive else distance > zero
+                    if soft:
+                        after[i] = u - height if fired else u
+                    else:
+                        after[i] = at(reset_value, i) if fired else u
+                    if adaptive:
+                        spike = one if fired else zero
+                        a_after[i] = at(fade, i) * a[i] + at(weight, i) * spike
+
+            to_v = of_potential[lo:hi]
+            to_j = of_current[lo:hi]
+            to_a = of_adaptation[lo:hi]
+            if of_parameters:
+                g0 = to_parameters[0, lo:hi]
+                g1 = to_parameters[1, lo:hi]
+                g2 = to_parameters[2, lo:hi]
+                g3 = to_parameters[3, lo:hi]
+                g4 = to_parameters[4, lo:hi]
+                g5 = to_parameters[5, lo:hi]
+                g6 = to_parameters[6, lo:hi]
+                g7 = to_parameters[7, lo:hi]
+            for t in range(steps - 1, -1, -1):
+                charged = us[t, :n]
+                of_s = of_spikes[t, lo:hi]
+                to_x = to_currents[t, lo:hi]
+                x = currents[t, lo:hi]
+                if adaptive:
+                    a = ads[t, :n]
+                if of_parameters:
+                    v = vs[t, :n]
+                    if synaptic:
+                        j = js[t, :n]
+                for i in range(n):
+                    u = charged[i]
+                    bar = at(threshold, i)
+                    height = bar
+                    if adaptive:
+                        bar = bar + at(beta, i) * a[i]
+                        if sub:
+                            height = bar
+                    d = u - bar
+                    fired = d >= zero if inclusive else d > zero
+                    spike = one if fired else zero
+                    far = abs(d)
+                    # the surrogate's derivative
+                    if kind == _SIGMOID:
+                        e = exp_negative(sharp * far)
+                        share = one / (one + e)
+                        psi = peak * (e * share * share)
+                    elif kind == _ATAN:
+                        psi = one / (sharp * (d * d) + peak)
+                    elif kind == _TRIANGLE:
+                        psi = max(peak - sharp * far, zero)
+                    elif kind == _RECTANGLE:
+                        psi = peak if far < sharp else zero
+                    elif kind == _FAST_SIGMOID:
+                        share = one / (sharp * far + peak)
+                        psi = share * share
+                    else:
+                        psi = peak * exp_negative(sharp * (d * d))
+                    # reset
+                    to_after = to_v[i]
+                    to_spike = of_s[i]
+                    if adaptive:
+                        to_spike = to_spike + at(weight, i) * to_a[i]
+                    if soft:
+                        to_u = to_after
+                        if not detach:
+                            to_spike = to_spike - height * to_after
+                    else:
+                        to_u = zero if fired else to_after
+                        if not detach:
+                            to_spike = to_spike + (at(reset_value, i) - u) * to_after
+                    # fire
+                    to_distance = to_spike * psi
+                    to_u = to_u + to_distance
+                    to_bar = -to_distance
+                    to_height = to_after * spike
+                    if of_parameters:
+                        if soft:
+                            g0[i] += to_bar - to_height
+                        else:
+                            g0[i] += to_bar
+                            g1[i] += to_height
+                    if adaptive and soft and sub:
+                        to_bar = to_bar - to_height
+                    # charge
+                    to_drive = to_u
+                    if synaptic:
+                        to_drive = to_j[i] + to_u
+                        to_j[i] = at(current_decay, i) * to_drive
+                    to_x[i] = at(gain, i) * to_drive
+                    if of_parameters:
+                        g2[i] += to_u * v[i]
+                        g3[i] += to_drive * x[i]
+                        if synaptic:
+                            g4[i] += to_drive * j[i]
+                        if adaptive:
+                            g5[i] += to_bar * a[i]
+                            g6[i] += to_a[i] * a[i]
+                            g7[i] += to_a[i] * spike
+                    # to the step before
+                    to_v[i] = at(decay, i) * to_u
+                    if adaptive:
+                        to_a[i] = at(fade, i) * to_a[i] + at(beta, i) * to_bar
+
+    return run
 
 
-@numba.njit(nogil=True, cache=True)
-def _blocks(
-    current: Array,
-    potential: Array,
-    trace: Array,
-    noise: Array,
-    emitted: Array,
-    distance: Array,
-    parameters: Array,
-    soft_reset: bool,
-    inclusive: bool,
-) -> int:
-    fired = 0
-    for start in range(0, current.size, _BLOCK):
-        stop = min(current.size, start + _BLOCK)
-        fired += _block(
-            current[start:stop],
-            potential[start:stop],
-            trace[start:stop],  # an absent operand has no elements, nor have its slices
-            noise[start:stop],
-            emitted[start:stop],
-            distance[start:stop],
-            parameters,
-            soft_reset,
-            inclusive,
-        )
-    return fired
+class _Layout:
+    """Arrays as the kernels take them: ``[T, N]``, ``[N]``, and blocks that respect a period."""
+
+    def __init__(self, currents: Tensor, parameters: Tensor, block: int) -> None:
+        self.steps = currents.shape[0]
+        self.neurons = currents[0].numel() if self.steps else 0
+        state_shape = currents.shape[1:]
+        self.parameters: Any
+        if parameters.dim() == 1:
+            self.parameters = tuple(parameters.numpy())
+            self.period = max(self.neurons, 1)
+        else:
+            shape = parameters.shape[1:]
+            sample = state_shape[1:]
+            # one field for all samples, unless it differs between them or is very short
+            whole = len(shape) == len(state_shape) and shape[0] != 1
+            whole = whole or sample.numel() < _NARROWEST
+            target = state_shape if whole else sample
+            if not whole:
+                shape = shape[len(shape) - len(sample) :] if len(shape) > len(sample) else shape
+            rows = parameters.reshape(len(PARAMETERS), *_pad(shape, len(target)))
+            self.parameters = _two_dimensional(rows.expand(-1, *target))
+            self.period = max(target.numel(), 1)
+        self.edges = _edges(self.neurons, self.period, block)
+        self.widest = int((self.edges[:, 1] - self.edges[:, 0]).max(initial=0))
+
+    def sequence(self, tensor: Tensor) -> Array:
+        return flat(tensor.contiguous()).reshape(self.steps, self.neurons)
+
+    def share_out(self, work: Callable[[int, int], int]) -> None:
+        share_out(work, len(self.edges), self.steps * self.neurons)
 
 
-def lif_step(
-    current: Tensor,
-    membrane_potential: Tensor,
-    trace: Tensor | None,
-    noise: Tensor | None,
-    emitted: Tensor,
-    distance: Tensor,
-    *,
-    decay: float,
-    threshold: float,
-    soft_reset: bool,
-    reset_value: float,
-    inclusive: bool,
-    scale: float,
-    noise_scale: float,
-) -> Tensor:
-    """Fill ``emitted`` and ``distance``, update the state in place, return the spike count."""
-    absent = flat(current.new_empty(0))
-    currents, potentials = flat(current), flat(membrane_potential)
-    traces = absent if trace is None else flat(trace)
-    noises = absent if noise is None else flat(noise)
-    sent, distances = flat(emitted), flat(distance)
-    parameters = np.array(
-        [decay, threshold, reset_value, scale, noise_scale, 0, 1], dtype=currents.dtype
+def _pad(shape: tuple[int, ...], dims: int) -> tuple[int, ...]:
+    return (*([1] * (dims - len(shape))), *shape)
+
+
+def _two_dimensional(rows: Tensor) -> Array:
+    array: Array = rows.reshape(len(rows), -1).contiguous().numpy()
+    return array
+
+
+@cache
+def _edges(neurons: int, period: int, block: int) -> Array:
+    """Cut ``range(neurons)`` into blocks that never cross a multiple of the period."""
+    starts = [
+        start + offset
+        for start in range(0, neurons, period)
+        for offset in range(0, min(period, neurons - start), block)
+    ]
+    pairs = [
+        (start, min(start + block, (start // period + 1) * period, neurons)) for start in starts
+    ]
+    return np.array(pairs, dtype=np.int64).reshape(-1, 2)
+
+
+def _constants(tensor: Tensor, *numbers: float) -> tuple[Any, ...]:
+    number = np.float32 if tensor.dtype == torch.float32 else np.float64
+    return tuple(number(each) for each in numbers)
+
+
+def forward(
+    currents: Tensor,
+    potential: Tensor,
+    synaptic: Tensor,
+    adaptation: Tensor,
+    parameters: Tensor,
+    variant: Variant,
+) -> Outputs:
+    """Run all steps; the states given are left as they were."""
+    layout = _Layout(currents, parameters, _BLOCK)
+    spikes = torch.empty_like(currents, memory_format=torch.contiguous_format)
+    after = [
+        each.clone(memory_format=torch.contiguous_format)
+        for each in (potential, synaptic, adaptation)
+    ]
+    kernel = _forward_kernel(
+        variant.synaptic,
+        variant.adaptive,
+        variant.soft_reset,
+        variant.inclusive,
+        variant.subtract_adaptation,
     )
+    inputs, states, sent = layout.sequence(currents), map(flat, after), layout.sequence(spikes)
+    operands = (inputs, *states, layout.parameters, layout.period, sent, layout.edges)
+    constants = _constants(currents, 0, 1)
 
-    def work(start: int, stop: int) -> int:
-        share = slice(start, stop)
-        return _blocks(
-            currents[share],
-            potentials[share],
-            traces[share],
-            noises[share],
-            sent[share],
-            distances[share],
-            parameters,
-            soft_reset,
-            inclusive,
-        )
+    def work(first: int, last: int) -> int:
+        kernel(*operands, first, last, *constants)
+        return 0
 
-    return torch.tensor(share_out(work, current.numel(), current.numel()))
+    layout.share_out(work)
+    return Outputs(spikes, *after)
+
+
+def backward(
+    gradients: Outputs,
+    currents: Tensor,
+    potential: Tensor,
+    synaptic: Tensor,
+    adaptation: Tensor,
+    parameters: Tensor,
+    variant: Variant,
+    of_parameters: bool,
+) -> Gradients:
+    """Run each block forward again, then back through it."""
+    block = max(_NARROWEST, min(_BLOCK, _BLOCK * _SCRATCH_ROWS // max(len(currents), 1)))
+    layout = _Layout(currents, parameters, block)
+    to_currents = torch.empty_like(currents, memory_format=torch.contiguous_format)
+    to_state = [each.clone(memory_format=torch.contiguous_format) for each in gradients[1:]]
+    to_parameters = currents.new_zeros((len(PARAMETERS), *currents.shape[1:]))
+    if not of_parameters:
+        to_parameters = currents.new_empty(0)
+    kernel = _backward_kernel(
+        variant.synaptic,
+        variant.adaptive,
+        variant.soft_reset,
+        variant.inclusive,
+        variant.subtract_adaptation,
+        variant.detach_reset,
+        _KINDS[variant.surrogate],
+        of_parameters,
+    )
+    operands = (
+        layout.sequence(gradients.spikes),
+        *map(flat, to_state),
+        layout.sequence(currents),
+        *(flat(each.contiguous()) for each in (potential, synaptic, adaptation)),
+        layout.parameters,
+        layout.period,
+        layout.sequence(to_currents),
+        _two_dimensional(to_parameters) if of_parameters else np.empty((0, 0), np.float32),
+        layout.edges,
+        layout.widest,
+    )
+    sharpness = coefficients(variant.surrogate, variant.sharpness)
+    constants = _constants(currents, *sharpness, 0, 1)
+
+    def work(first: int, last: int) -> int:
+        kernel(*operands, first, last, *constants)
+        return 0
+
+    layout.share_out(work)
+    return Gradients(to_currents, to_state[0], to_state[1], to_state[2], to_parameters)

@@ -1,158 +1,347 @@
-"""The fused forward step of a LIF layer, for learning without autograd."""
+"""A LIF layer over a whole sequence as one operation of torch, differentiable and compilable."""
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor
 
-from neuro.kernels.compiled import DTYPES, numba_unavailable
+from neuro.kernels.compiled import (
+    DTYPES,
+    TRITON_DTYPES,
+    numba_unavailable,
+    triton_devices,
+    triton_unavailable,
+)
 from neuro.kernels.dispatch import Implementation, Op, choose
+from neuro.kernels.lif.variant import PARAMETERS, Gradients, Outputs, Variant
+from neuro.kernels.surrogates import DERIVATIVES
+
+Scalar = float | Tensor
 
 
-class LIFStep(NamedTuple):
-    """What a step sends on: ``emitted`` and ``distance`` (shape of the current), and the number
-    of neurons that fired (0-d int64)."""
-
-    emitted: Tensor
-    distance: Tensor
-    spike_count: Tensor
-
-
-class _Function(Protocol):
+class _Forward(Protocol):
     def __call__(
         self,
-        current: Tensor,
-        membrane_potential: Tensor,
-        trace: Tensor | None,
-        noise: Tensor | None,
-        emitted: Tensor,
-        distance: Tensor,
-        *,
-        decay: float,
-        threshold: float,
-        soft_reset: bool,
-        reset_value: float,
-        inclusive: bool,
-        scale: float,
-        noise_scale: float,
-    ) -> Tensor: ...
+        currents: Tensor,
+        potential: Tensor,
+        synaptic: Tensor,
+        adaptation: Tensor,
+        parameters: Tensor,
+        variant: Variant,
+    ) -> Outputs: ...
 
 
-def _reference() -> _Function:
-    from neuro.kernels.lif.reference import lif_step
+class _Backward(Protocol):
+    def __call__(
+        self,
+        gradients: Outputs,
+        currents: Tensor,
+        potential: Tensor,
+        synaptic: Tensor,
+        adaptation: Tensor,
+        parameters: Tensor,
+        variant: Variant,
+        of_parameters: bool,
+    ) -> Gradients: ...
 
-    return lif_step
+
+class Functions(NamedTuple):
+    """Both directions of one implementation."""
+
+    forward: _Forward
+    backward: _Backward
 
 
-def _numba() -> _Function:
-    from neuro.kernels.lif.cpu import lif_step
+def _reference() -> Functions:
+    from neuro.kernels.lif.reference import backward, forward
 
-    return lif_step
+    return Functions(forward, backward)
 
 
-LIF_STEP: Op[_Function] = Op(
-    "lif_step",
+def _numba() -> Functions:
+    from neuro.kernels.lif.cpu import backward, forward
+
+    return Functions(forward, backward)
+
+
+def _triton() -> Functions:
+    from neuro.kernels.lif.gpu import backward, forward
+
+    return Functions(forward, backward)
+
+
+LIF: Op[Any] = Op(
+    "lif",
     (
         Implementation("numba", _numba, ("cpu",), DTYPES, numba_unavailable),
+        Implementation("triton", _triton, triton_devices, TRITON_DTYPES, triton_unavailable),
         Implementation("reference", _reference),
     ),
 )
 
 
-def lif_step(
-    current: Tensor,
+def lif(
+    currents: Tensor,
     membrane_potential: Tensor,
-    trace: Tensor | None,
-    noise: Tensor | None,
+    synaptic_current: Tensor | None = None,
+    adaptation: Tensor | None = None,
     *,
-    decay: float,
-    threshold: float,
+    decay: Scalar,
+    threshold: Scalar = 1.0,
+    input_gain: Scalar = 1.0,
+    reset_value: Scalar = 0.0,
+    current_decay: Scalar = 0.0,
+    beta: Scalar = 0.0,
+    adaptation_decay: Scalar = 0.0,
+    adaptation_weight: Scalar = 1.0,
     soft_reset: bool = True,
-    reset_value: float = 0.0,
     inclusive: bool = True,
-    scale: float = 1.0,
-    noise_scale: float = 1.0,
-    out: tuple[Tensor, Tensor] | None = None,
-) -> LIFStep:
-    """Advance a LIF layer by one time step, in one pass over memory.
+    detach_reset: bool = True,
+    subtract_adaptation: bool = True,
+    surrogate: str = "sigmoid",
+    sharpness: float = 4.0,
+) -> Outputs:
+    """Run T time steps of a LIF layer, optionally current-based, optionally adaptive.
 
     ::
 
-        u        = decay * v + current
-        distance = u - threshold
-        s        = [distance >= 0]               ([distance > 0] unless inclusive)
-        v       <- u - threshold * s             (soft reset)
-        v       <- reset_value where s, else u   (hard reset)
-        a       <- decay * a + s                 (trace, if given)
-        emitted  = scale * (s + noise_scale * noise)
+        j[t] = current_decay * j[t-1] + input_gain * I[t]     (with a synaptic current)
+        j[t] = input_gain * I[t]                              (without)
+        u[t] = decay * v[t-1] + j[t]
+        A[t] = threshold + beta * a[t-1]                      (with an adaptation)
+        A[t] = threshold                                      (without)
+        s[t] = [u[t] >= A[t]]                                 ([u > A] unless inclusive)
+        v[t] = u[t] - A[t] where s                            (soft reset; or - threshold)
+        v[t] = reset_value where s                            (hard reset)
+        a[t] = adaptation_decay * a[t-1] + adaptation_weight * s[t]
 
-    ``membrane_potential`` (v) and ``trace`` (a) are changed in place. Nothing is recorded for
-    autograd. Spikes, potentials and traces are equal bit for bit in every implementation.
+    Autograd takes ``ds/du = psi(u - A)`` of the named surrogate and flows to the currents, the
+    initial states and every number given as a tensor. Backward repeats the forward run in
+    cache, so only the currents and the initial states are kept. Spikes and states are equal bit
+    for bit in every implementation.
 
     Args:
-        current: input current of any shape, contiguous.
-        membrane_potential: v after the last reset; shape, dtype and device of ``current``.
-        trace: eligibility trace of the layer's own spikes, or ``None`` to keep none.
-        noise: perturbation added to the spikes that are sent on, or ``None``.
-        decay: fraction of the membrane potential and of the trace kept per step.
-        threshold: firing threshold, unit of the membrane potential.
-        soft_reset: subtract the threshold; else set to ``reset_value``.
-        reset_value: membrane potential after a hard reset.
+        currents: ``[T, B, ...]``, floating point; T may be 0.
+        membrane_potential: v before the first step, ``[B, ...]``.
+        synaptic_current: j before the first step, ``[B, ...]``; ``None`` for a layer without.
+        adaptation: a before the first step, ``[B, ...]``; ``None`` for a layer without.
+        decay: fraction of v kept per step; this and the next seven are numbers, or tensors
+            that broadcast to ``[B, ...]``.
+        threshold: potential at which a neuron fires.
+        input_gain: factor on the input.
+        reset_value: potential after a hard reset.
+        current_decay: fraction of j kept per step.
+        beta: rise of the threshold per unit of adaptation.
+        adaptation_decay: fraction of a kept per step.
+        adaptation_weight: what a spike adds to a.
+        soft_reset: subtract; else set to ``reset_value``.
         inclusive: fire at exactly the threshold.
-        scale: factor on what is sent on.
-        noise_scale: factor on the noise.
-        out: buffers for ``emitted`` and ``distance``. Buffers reused from step to step spare the
-            page faults of fresh memory, which cost more than the arithmetic.
+        detach_reset: take the spike in the reset as a constant in backward.
+        subtract_adaptation: a soft reset subtracts ``A``; else ``threshold``.
+        surrogate: a name of :data:`neuro.kernels.surrogates.DERIVATIVES`.
+        sharpness: its number.
 
     Returns:
-        LIFStep(emitted, distance, spike_count).
+        Outputs(spikes ``[T, B, ...]``, and the states after the last step ``[B, ...]``; those the
+        layer lacks are empty).
 
     Raises:
-        ValueError: shapes, dtypes or devices differ, a tensor is not contiguous, or needs a
-            gradient.
+        ValueError: shapes, dtypes or devices differ, or an unknown surrogate.
         KernelError: ``NEURO_KERNELS`` asks for an implementation that cannot serve this call.
     """
-    emitted, distance = out or (torch.empty_like(current), torch.empty_like(current))
-    _check(
-        current,
-        membrane_potential=membrane_potential,
-        trace=trace,
-        noise=noise,
-        emitted=emitted,
-        distance=distance,
+    state = (membrane_potential, synaptic_current, adaptation)
+    _check(currents, *state, surrogate)
+    numbers = (
+        threshold,
+        reset_value,
+        decay,
+        input_gain,
+        current_decay,
+        beta,
+        adaptation_decay,
+        adaptation_weight,
     )
-    function = choose(LIF_STEP, current.device, current.dtype).function
-    spike_count = function(
-        current,
+    absent = currents.new_empty(0)
+    outputs = _lif(
+        currents,
         membrane_potential,
-        trace,
-        noise,
-        emitted,
-        distance,
-        decay=decay,
-        threshold=threshold,
-        soft_reset=soft_reset,
-        reset_value=reset_value,
-        inclusive=inclusive,
-        scale=scale,
-        noise_scale=noise_scale,
+        absent if synaptic_current is None else synaptic_current,
+        absent if adaptation is None else adaptation,
+        _stack(numbers, currents),
+        synaptic_current is not None,
+        adaptation is not None,
+        soft_reset,
+        inclusive,
+        detach_reset,
+        subtract_adaptation,
+        surrogate,
+        float(sharpness),
     )
-    return LIFStep(emitted, distance, spike_count)
+    return Outputs(*outputs)
 
 
-def _check(current: Tensor, **others: Tensor | None) -> None:
-    expected = (current.shape, current.dtype, current.device)
-    if not current.is_floating_point():
-        raise ValueError(f"lif_step: current must be a floating dtype, got {current.dtype}")
-    for name, tensor in {"current": current, **others}.items():
-        if tensor is None:
-            continue
-        if (tensor.shape, tensor.dtype, tensor.device) != expected:
+def _stack(numbers: tuple[Scalar, ...], currents: Tensor) -> Tensor:
+    """Lay the numbers out as rows ``(8,)``, or ``(8, ...)`` if any of them is a field.
+
+    At least in single precision: in it a layer computes, also between currents in half precision.
+    """
+    dtype = torch.promote_types(currents.dtype, torch.float32)
+    kind: Any = {"dtype": dtype, "device": currents.device}
+    tensors = [each for each in numbers if isinstance(each, Tensor)]
+    if not tensors:
+        return torch.tensor(numbers, **kind)
+    shape: torch.Size = torch.broadcast_shapes(*(each.shape for each in tensors))  # type: ignore[no-untyped-call]
+    if all(size == 1 for size in shape):
+        rows = [torch.as_tensor(each, **kind).reshape(()) for each in numbers]
+    else:
+        rows = [torch.as_tensor(each, **kind).expand(shape) for each in numbers]
+    return torch.stack(rows)
+
+
+def _check(
+    currents: Tensor,
+    membrane_potential: Tensor,
+    synaptic_current: Tensor | None,
+    adaptation: Tensor | None,
+    surrogate: str,
+) -> None:
+    if not currents.is_floating_point() or currents.dim() < 1:
+        raise ValueError(
+            f"lif: currents must be floating [T, B, ...], got {currents.dtype} "
+            f"{tuple(currents.shape)}"
+        )
+    if surrogate not in DERIVATIVES:
+        raise ValueError(f"lif: unknown surrogate {surrogate!r}; has {', '.join(DERIVATIVES)}")
+    expected = (currents.shape[1:], currents.dtype, currents.device)
+    states = {
+        "membrane_potential": membrane_potential,
+        "synaptic_current": synaptic_current,
+        "adaptation": adaptation,
+    }
+    for name, state in states.items():
+        if state is not None and (state.shape, state.dtype, state.device) != expected:
             raise ValueError(
-                f"lif_step: {name} is {tuple(tensor.shape)} {tensor.dtype} on {tensor.device}, "
-                f"current is {tuple(current.shape)} {current.dtype} on {current.device}"
+                f"lif: {name} is {tuple(state.shape)} {state.dtype} on {state.device}, currents "
+                f"are {tuple(currents.shape)} {currents.dtype} on {currents.device}: a state is "
+                f"[B, ...] where currents are [T, B, ...]"
             )
-        if not tensor.is_contiguous():
-            raise ValueError(f"lif_step: {name} is not contiguous; call .contiguous() on it")
-        if tensor.requires_grad:
-            raise ValueError(f"lif_step: {name} needs a gradient, but nothing is recorded here")
+
+
+@torch.library.custom_op("neuro::lif", mutates_args=())
+def _lif(
+    currents: Tensor,
+    potential: Tensor,
+    synaptic: Tensor,
+    adaptation: Tensor,
+    parameters: Tensor,
+    has_synaptic: bool,
+    has_adaptation: bool,
+    soft_reset: bool,
+    inclusive: bool,
+    detach_reset: bool,
+    subtract_adaptation: bool,
+    surrogate: str,
+    sharpness: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    variant = Variant(
+        has_synaptic,
+        has_adaptation,
+        soft_reset,
+        inclusive,
+        detach_reset,
+        subtract_adaptation,
+        surrogate,
+        sharpness,
+    )
+    function = choose(LIF, currents.device, currents.dtype).function.forward
+    return tuple(function(currents, potential, synaptic, adaptation, parameters, variant))
+
+
+@torch.library.custom_op("neuro::lif_backward", mutates_args=())
+def _lif_backward(
+    of_spikes: Tensor,
+    of_potential: Tensor,
+    of_synaptic: Tensor,
+    of_adaptation: Tensor,
+    currents: Tensor,
+    potential: Tensor,
+    synaptic: Tensor,
+    adaptation: Tensor,
+    parameters: Tensor,
+    has_synaptic: bool,
+    has_adaptation: bool,
+    soft_reset: bool,
+    inclusive: bool,
+    detach_reset: bool,
+    subtract_adaptation: bool,
+    surrogate: str,
+    sharpness: float,
+    of_parameters: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    variant = Variant(
+        has_synaptic,
+        has_adaptation,
+        soft_reset,
+        inclusive,
+        detach_reset,
+        subtract_adaptation,
+        surrogate,
+        sharpness,
+    )
+    function = choose(LIF, currents.device, currents.dtype).function.backward
+    found = function(
+        Outputs(of_spikes, of_potential, of_synaptic, of_adaptation),
+        currents,
+        potential,
+        synaptic,
+        adaptation,
+        parameters,
+        variant,
+        of_parameters,
+    )
+    if not of_parameters:
+        return tuple(found)
+    return (*found[:-1], _gather(found.parameters, parameters))
+
+
+def _gather(per_neuron: Tensor, parameters: Tensor) -> Tensor:
+    """Sum ``(8, B, ...)`` to the shape of the parameters, in double precision."""
+    total = per_neuron.double()
+    if parameters.dim() == 1:
+        return total.reshape(len(PARAMETERS), -1).sum(1).to(parameters)
+    # Field parameters broadcast to [B, ...] from the right, the rows staying in front.
+    shape = (len(PARAMETERS), *([1] * (total.dim() - parameters.dim())), *parameters.shape[1:])
+    return total.sum_to_size(shape).reshape(parameters.shape).to(parameters)
+
+
+@_lif.register_fake
+def _(currents: Tensor, potential: Tensor, synaptic: Tensor, adaptation: Tensor, *_: Any) -> Any:
+    return tuple(
+        torch.empty_like(each, memory_format=torch.contiguous_format)
+        for each in (currents, potential, synaptic, adaptation)
+    )
+
+
+@_lif_backward.register_fake
+def _(*arguments: Any) -> Any:
+    found = [
+        torch.empty_like(each, memory_format=torch.contiguous_format) for each in arguments[4:9]
+    ]
+    if not arguments[-1]:
+        found[-1] = arguments[8].new_empty(0)
+    return tuple(found)
+
+
+def _setup(ctx: Any, inputs: Any, output: Any) -> None:
+    ctx.save_for_backward(*inputs[:5])
+    ctx.variant = inputs[5:]
+
+
+def _differentiate(ctx: Any, *gradients: Tensor) -> Any:
+    of_parameters = ctx.needs_input_grad[4]
+    found = _lif_backward(*gradients, *ctx.saved_tensors, *ctx.variant, of_parameters)
+    found = cast(tuple[Tensor, ...], found)
+    return (*found[:4], found[4] if of_parameters else None, *(None for _ in ctx.variant))
+
+
+_lif.register_autograd(_differentiate, setup_context=_setup)

@@ -1,6 +1,6 @@
 """The container: named nodes in order, each reading earlier ones, state passed in and out."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -61,6 +61,10 @@ class ReadoutIntegrator(nn.Module):
 
     def forward(self, current: Tensor, state: Any) -> tuple[Tensor, Any]:
         return self.neuron.step(current, state)
+
+    def sequence(self, currents: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """Advance T time steps at once: currents ``(T, B, ...)``."""
+        return self.neuron.sequence(currents, state)
 
 
 STATEFUL = (Spiking, Delay, ReadoutIntegrator)
@@ -169,17 +173,15 @@ class Network(nn.Module):
     def sequence(
         self, inputs: Tensor, state: NetworkState | None = None
     ) -> tuple[Tensor, NetworkState]:
-        """Run T steps: inputs ``(T, B, *input_shape)`` -> logits ``(T, B, m)`` and the state."""
+        """Run T steps: inputs ``(T, B, *input_shape)`` -> logits ``(T, B, m)`` and the state.
+
+        The same as T calls of :meth:`step` up to rounding, layer by layer: see
+        :meth:`advance_sequence`.
+        """
         if state is None:
             state = self.initial_state(inputs.shape[1], inputs.device)
-        weights = self.effective_weights()
-        outputs: list[Tensor] = []
-        for x in inputs:
-            values, state = self.advance(x, state, weights)
-            outputs.append(values[self.output])
-        if not outputs:
-            return inputs.new_zeros((0, inputs.shape[1], self.classes)), state
-        return torch.stack(outputs), state
+        values, state = self.advance_sequence(inputs, state, self.effective_weights())
+        return values[self.output], state
 
     @torch.no_grad()
     def run(self, inputs: Iterable[Tensor]) -> Readout:
@@ -227,11 +229,7 @@ class Network(nn.Module):
             state: as for :meth:`step`.
             weights: from :meth:`effective_weights`.
         """
-        if x.shape[1:] != self.input_shape:
-            raise UsageError(
-                f"the network takes inputs of shape (B, {', '.join(map(str, self.input_shape))}), "
-                f"got {tuple(x.shape)}."
-            )
+        self._check_input(x.shape, "B")
         values = {INPUT: x}
         after: NetworkState = {}
         for name, module in self.nodes.items():
@@ -243,6 +241,39 @@ class Network(nn.Module):
             else:
                 values[name] = module(*inputs)
         return values, after
+
+    def advance_sequence(
+        self, inputs: Tensor, state: Mapping[str, Any], weights: Weights
+    ) -> tuple[dict[str, Tensor], NetworkState]:
+        """Advance T time steps, layer by layer; return what every node sent on, and the state.
+
+        A spike crosses all layers within its step and nothing runs back, so a layer may run all
+        its steps before the next one starts: its neurons in one kernel, its synapse as one product
+        over T * B samples. What does not change over time (an input expanded from ``(B, ...)``, as
+        constant current is) is transmitted once. Memory grows with T; :meth:`advance` is flat.
+
+        Args:
+            inputs: ``(T, B, *input_shape)``.
+            state: as for :meth:`step`.
+            weights: from :meth:`effective_weights`.
+        """
+        self._check_input(inputs.shape, "T", "B")
+        values = {INPUT: inputs}
+        after: NetworkState = {}
+        for name, module in self.nodes.items():
+            sources = [values[source] for source in self.sources[name]]
+            if isinstance(module, STATEFUL):
+                values[name], after[name] = module.sequence(sources[0], state[name])
+            elif isinstance(module, Synapse):
+                values[name] = _each_step(module.transmit, sources, weights[name])
+            else:
+                values[name] = _each_step(module, sources)
+        return values, after
+
+    def _check_input(self, shape: Sequence[int], *lead: str) -> None:
+        if tuple(shape[len(lead) :]) != self.input_shape:
+            expected = ", ".join((*lead, *map(str, self.input_shape)))
+            raise UsageError(f"the network takes inputs of shape ({expected}), got {tuple(shape)}.")
 
     @torch.no_grad()
     def _trace_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -264,6 +295,16 @@ class Network(nn.Module):
                     f"{tuple(inputs[0].shape[1:])}; give the network larger inputs."
                 )
         return {name: tuple(value.shape[1:]) for name, value in values.items()}
+
+
+def _each_step(apply: Callable[..., Tensor], sources: Sequence[Tensor], *more: Tensor) -> Tensor:
+    """Apply what has no memory to all steps at once: ``(T, B, ...)`` in and out."""
+    steps, batch = sources[0].shape[:2]
+    if steps > 1 and all(source.stride(0) == 0 for source in sources):
+        constant = apply(*(source[0] for source in sources), *more)
+        return constant.expand(steps, *constant.shape)
+    folded = apply(*(source.flatten(0, 1) for source in sources), *more)
+    return folded.reshape(steps, batch, *folded.shape[1:])
 
 
 def _kind(module: nn.Module) -> str:

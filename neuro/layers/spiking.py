@@ -66,6 +66,11 @@ class Spiking(nn.Module):
         spikes, state = self.neuron.step(current, state)
         return (spikes if self.scale == 1.0 else spikes * self.scale), state
 
+    def sequence(self, currents: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """Advance T time steps at once: currents ``(T, B, ...)``."""
+        spikes, state = self.neuron.sequence(currents, state)
+        return (spikes if self.scale == 1.0 else spikes * self.scale), state
+
 
 class DelayState(NamedTuple):
     """The last ``steps`` inputs, oldest first: ``(steps, B, ...)``."""
@@ -93,3 +98,9 @@ class Delay(nn.Module):
             return activity, state
         history = torch.cat([state.history[1:], activity[None]])
         return state.history[0], DelayState(history)
+
+    def sequence(self, activities: Tensor, state: DelayState) -> tuple[Tensor, DelayState]:
+        """Advance T time steps at once: activities ``(T, B, ...)``."""
+        line = torch.cat([state.history, activities])
+        steps = len(activities)
+        return line[:steps], DelayState(line[steps:])

@@ -41,25 +41,25 @@ class BPTT(LearningRule):
     ) -> Outcome:
         network = self.network
         objective = Objective(self.options.mse_weight, timesteps)
-        state = None
-        loss = logits = torch.zeros(())
-        rates: dict[str, Tensor] = {}
-        seen = 0
-        weights = network.effective_weights()
-        for x in inputs:
-            if state is None:
-                state = network.initial_state(x.shape[0], x.device, x.dtype)
-            values, state = network.advance(x, state, weights)
-            output = values[network.output]
-            loss = loss.to(output) + objective.losses(output, targets).mean()
-            logits = output.detach() if seen == 0 else logits + output.detach()
-            for name, layer in network.neuron_nodes.items():
-                rate = values[name].detach().mean() / layer.scale
-                rates[name] = rates[name] + rate if name in rates else rate
-            seen += 1
-        if seen != timesteps:
-            raise UsageError(f"expected {timesteps} time steps of input, got {seen}.")
+        steps = list(inputs)
+        if len(steps) != timesteps:
+            raise UsageError(f"expected {timesteps} time steps of input, got {len(steps)}.")
+        x = _over_time(steps)
+        state = network.initial_state(x.shape[1], x.device, x.dtype)
+        values, _ = network.advance_sequence(x, state, network.effective_weights())
+        outputs = values[network.output]
+        loss = torch.stack([objective.losses(output, targets).mean() for output in outputs]).sum()
+        rates = {
+            name: values[name].detach().mean() / layer.scale
+            for name, layer in network.neuron_nodes.items()
+        }
         loss.backward()  # type: ignore[no-untyped-call]
-        return Outcome(
-            loss.detach(), logits / timesteps, {name: r / timesteps for name, r in rates.items()}
-        )
+        return Outcome(loss.detach(), outputs.detach().mean(0), rates)
+
+
+def _over_time(steps: list[Tensor]) -> Tensor:
+    """Lay the inputs out as ``(T, B, ...)``; one that stays the same is not copied."""
+    first = steps[0]
+    if all(step is first for step in steps):
+        return first.expand(len(steps), *first.shape)
+    return torch.stack(steps)

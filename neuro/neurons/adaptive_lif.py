@@ -1,7 +1,7 @@
 """LIF neuron with an adaptive threshold: each spike makes the next one harder for a while."""
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor
 
@@ -60,6 +60,11 @@ class AdaptiveLIF(Neuron[AdaptiveState]):
         if not isinstance(self.beta, Tensor) and self.beta < 0:
             raise self._refuse("beta", self.beta, ">= 0")
 
+    @property
+    def spike_weight(self) -> Scalar:
+        """What a spike adds to the adaptation."""
+        return 1.0 - self.adaptation_decay if self.normalise_adaptation else 1.0
+
     def adaptive_threshold(self, state: AdaptiveState) -> Tensor:
         """``threshold + beta * adaptation``, ``[B, ...]``."""
         return self.threshold + self.beta * state.adaptation
@@ -75,10 +80,18 @@ class AdaptiveLIF(Neuron[AdaptiveState]):
     def reset(self, charged: AdaptiveState, spikes: Tensor) -> AdaptiveState:
         threshold = self.adaptive_threshold(charged) if self.subtract_adaptation else self.threshold
         potential = self.reset_potential(charged.membrane_potential, spikes, threshold)
-        weight = 1.0 - self.adaptation_decay if self.normalise_adaptation else 1.0
-        return AdaptiveState(
-            potential, leak(charged.adaptation, spikes, self.adaptation_decay, weight)
-        )
+        adaptation = leak(charged.adaptation, spikes, self.adaptation_decay, self.spike_weight)
+        return AdaptiveState(potential, adaptation)
+
+    def kernel_numbers(self) -> dict[str, Any]:
+        return {
+            "decay": self.decay,
+            "input_gain": self.input_gain,
+            "beta": self.beta,
+            "adaptation_decay": self.adaptation_decay,
+            "adaptation_weight": self.spike_weight,
+            "subtract_adaptation": self.subtract_adaptation,
+        }
 
     @property
     def filters(self) -> tuple[Filter, ...]:

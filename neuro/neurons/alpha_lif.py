@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -99,6 +99,9 @@ class AlphaLIF(Neuron[CurrentState]):
         charged = self.charge(current, state, membrane_current)
         spikes = self.fire(charged)
         return spikes, self.reset(charged, spikes)
+
+    def kernel_numbers(self) -> dict[str, Any]:
+        return {"decay": self.decay, "current_decay": self.decay, "input_gain": self.gain}
 
     @property
     def filters(self) -> tuple[Filter, ...]:

@@ -38,6 +38,7 @@ import torch
 from torch import Tensor
 
 from neuro.errors import UsageError
+from neuro.kernels import lif
 from neuro.surrogate import Sigmoid, Surrogate
 
 Scalar: TypeAlias = float | Tensor
@@ -69,12 +70,14 @@ class Filter(NamedTuple):
 
 
 def leak(value: Tensor, drive: Tensor, decay: Scalar, gain: Scalar = 1.0) -> Tensor:
-    """``decay * value + gain * drive``, in one pass over memory when the gain is 1."""
+    """``decay * value + gain * drive``.
+
+    Each product is rounded before it is added, as in every kernel: a fused multiply-add would
+    round once, and a potential at the edge of the threshold could cross it on one machine only.
+    """
     if isinstance(gain, Tensor) or gain != 1.0:
         drive = gain * drive
-    if isinstance(decay, Tensor):
-        return torch.addcmul(drive, value, decay)
-    return torch.add(drive, value, alpha=decay)
+    return decay * value + drive
 
 
 @overload
@@ -224,6 +227,9 @@ class Dynamics(ABC, Generic[State]):
         return replace(self, **{name: torch.sigmoid(logit) for name, logit in logits.items()})
 
 
+_EQUATIONS = {"charge", "distance", "fire", "reset", "reset_potential", "step", "zeros"}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Neuron(Dynamics[State]):
     """A spiking neuron: charge, fire, reset.
@@ -263,6 +269,52 @@ class Neuron(Dynamics[State]):
     def fire(self, charged: State) -> Tensor:
         """Spikes (0 or 1) of a charged state, with the surrogate derivative in autograd."""
         return self.surrogate.spike(self.distance(charged), inclusive=self.inclusive)
+
+    def kernel_numbers(self) -> dict[str, Any] | None:
+        """Arguments with which :func:`neuro.kernels.lif` has this neuron's equations, if it does.
+
+        Those beyond reset and surrogate, which :meth:`sequence` adds. A subclass that changes
+        an equation leaves the kernel by itself.
+        """
+        return None
+
+    def sequence(self, currents: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """T time steps at once: the same as T calls of :meth:`step`, bit for bit.
+
+        The neurons of this package run in one fused kernel, see :func:`neuro.kernels.lif`; others,
+        and surrogates of one's own, step by step. Currents in half precision are the exception to
+        "bit for bit": between them the kernel keeps its state in single precision.
+        """
+        numbers = self.kernel_numbers() if self._equations_are_the_kernels() else None
+        surrogate = self.surrogate.kernel_name
+        if numbers is None or surrogate is None:
+            return super().sequence(currents, state)
+        if state is None:
+            state = self.zeros(currents.shape[1:], device=currents.device, dtype=currents.dtype)
+        names = self.state_type._fields
+        outputs = lif(
+            currents,
+            **{name: getattr(state, name) for name in names},
+            **numbers,
+            threshold=self.threshold,
+            reset_value=self.reset_value,
+            soft_reset=self.reset_mode == "soft",
+            inclusive=self.inclusive,
+            detach_reset=self.detach_reset,
+            surrogate=surrogate,
+            sharpness=self.surrogate.sharpness,
+        )
+        after: State = self.state_type(*(getattr(outputs, name) for name in names))
+        return outputs.spikes, after
+
+    def _equations_are_the_kernels(self) -> bool:
+        """Whether no subclass of the one that names the kernel has written an equation anew."""
+        for owner in type(self).__mro__:
+            if "kernel_numbers" in vars(owner):
+                return True
+            if _EQUATIONS & vars(owner).keys():
+                return False
+        return False
 
     @abstractmethod
     def reset(self, charged: State, spikes: Tensor) -> State:

@@ -1,7 +1,7 @@
 """Current-based LIF neuron: the input is filtered by a synaptic current before the membrane."""
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor
 
@@ -51,6 +51,13 @@ class CubaLIF(Neuron[CurrentState]):
     def reset(self, charged: CurrentState, spikes: Tensor) -> CurrentState:
         potential = self.reset_potential(charged.membrane_potential, spikes, self.threshold)
         return CurrentState(charged.synaptic_current, potential)
+
+    def kernel_numbers(self) -> dict[str, Any]:
+        return {
+            "decay": self.voltage_decay,
+            "current_decay": self.current_decay,
+            "input_gain": self.input_gain,
+        }
 
     @property
     def filters(self) -> tuple[Filter, ...]:

@@ -1,7 +1,7 @@
 """Integrate-and-fire neuron: no leak."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -36,6 +36,9 @@ class IF(Neuron[MembraneState]):
     def reset(self, charged: MembraneState, spikes: Tensor) -> MembraneState:
         potential = self.reset_potential(charged.membrane_potential, spikes, self.threshold)
         return MembraneState(potential)
+
+    def kernel_numbers(self) -> dict[str, Any]:
+        return {"decay": 1.0, "input_gain": self.input_gain}
 
     @property
     def filters(self) -> tuple[Filter, ...]:

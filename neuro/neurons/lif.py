@@ -1,7 +1,7 @@
 """Leaky integrate-and-fire neuron."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -40,6 +40,9 @@ class LIF(Neuron[MembraneState]):
     def reset(self, charged: MembraneState, spikes: Tensor) -> MembraneState:
         potential = self.reset_potential(charged.membrane_potential, spikes, self.threshold)
         return MembraneState(potential)
+
+    def kernel_numbers(self) -> dict[str, Any]:
+        return {"decay": self.decay, "input_gain": self.input_gain}
 
     @property
     def filters(self) -> tuple[Filter, ...]:

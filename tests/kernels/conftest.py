@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from neuro.kernels.dispatch import _choose
+
 
 @pytest.fixture(autouse=True)
 def _empty_is_nan() -> Iterator[None]:
@@ -16,7 +18,20 @@ def _empty_is_nan() -> Iterator[None]:
 
 @pytest.fixture(params=["reference", "numba"])
 def implementation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Each implementation in turn, asked for by name."""
+    """Each implementation for the CPU in turn, asked for by name."""
     name: str = request.param
     monkeypatch.setenv("NEURO_KERNELS", name)
     return name
+
+
+@pytest.fixture
+def triton_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Triton, asked for by name: on a GPU, or in its interpreter on the CPU."""
+    pytest.importorskip("triton", reason="triton is not installed; it has wheels for Linux only")
+    monkeypatch.setenv("NEURO_KERNELS", "triton")
+    if torch.cuda.is_available():
+        yield "cuda"
+        return
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    yield "cpu"
+    _choose.cache_clear()

@@ -1,7 +1,7 @@
-"""The LIF step: by hand, by law, and every implementation against the reference."""
+"""The LIF sequence: every implementation against the neurons' own steps, forward and backward."""
 
-import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import pytest
 import torch
@@ -9,203 +9,303 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from neuro.kernels import KernelError, LIFStep, lif_step
+from neuro.kernels import KernelError, lif
+from neuro.kernels.lif.op import _stack
+from neuro.neurons import IF, LIF, AdaptiveLIF, AlphaLIF, CubaLIF
+from neuro.neurons.base import Dynamics
+from neuro.surrogate import SURROGATES, ATan, Gaussian, Rectangle
+
+NEURONS = {
+    "if": IF(),
+    "lif": LIF(decay=0.7, input_gain=0.9, threshold=0.8),
+    "cuba_lif": CubaLIF(current_decay=0.4, voltage_decay=0.8, input_gain=0.7),
+    "alpha_lif": AlphaLIF(),
+    "adaptive_lif": AdaptiveLIF(decay=0.8, adaptation_decay=0.7, beta=0.6),
+    "adaptive_lif, e-prop": AdaptiveLIF(
+        decay=0.8, normalise_adaptation=False, subtract_adaptation=False
+    ),
+}
+RESETS: dict[str, dict[str, Any]] = {
+    "soft, detached": {"reset_mode": "soft", "detach_reset": True},
+    "soft": {"reset_mode": "soft", "detach_reset": False},
+    "hard, detached": {"reset_mode": "hard", "reset_value": -0.3, "detach_reset": True},
+    "hard": {"reset_mode": "hard", "reset_value": 0.2, "detach_reset": False},
+}
 
 
 @dataclass
-class Call:
-    """Operands of one step; ``run`` leaves them untouched and returns what the step made."""
+class Run:
+    """Outputs of a sequence and the gradients of everything it was given."""
 
-    current: Tensor
-    membrane_potential: Tensor
-    trace: Tensor | None = None
-    noise: Tensor | None = None
-    parameters: dict = field(default_factory=lambda: {"decay": 0.5, "threshold": 1.0})
-
-    def run(self) -> tuple[LIFStep, Tensor, Tensor | None]:
-        potential = self.membrane_potential.clone()
-        trace = None if self.trace is None else self.trace.clone()
-        step = lif_step(self.current, potential, trace, self.noise, **self.parameters)
-        return step, potential, trace
+    outputs: list[Tensor]
+    gradients: list[Tensor]
 
 
-def tensor(*values: float) -> Tensor:
-    return torch.tensor(values)
+def learnable(neuron: Any, shape: tuple[int, ...] = ()) -> Any:
+    """Return the neuron with its numbers as tensors of a shape that want gradients."""
+    numbers = {
+        each.name: torch.full(shape, getattr(neuron, each.name), dtype=torch.float64)
+        for each in fields(neuron)
+        if isinstance(getattr(neuron, each.name), float)
+        and not (each.name == "reset_value" and neuron.reset_mode == "soft")
+    }
+    for k, number in enumerate(numbers.values()):
+        number += 0.01 * torch.arange(number.numel()).reshape(shape) * (-1) ** k
+    return replace(neuron, **{name: each.requires_grad_() for name, each in numbers.items()})
 
 
-@pytest.mark.parametrize(
-    ("parameters", "emitted", "potential"),
-    [
-        # u = 0.5 * (0.5, 2, -1, 1) + (0.25, 0.5, 0, 0.5) = (0.5, 1.5, -0.5, 1)
-        ({}, (0, 1, 0, 1), (0.5, 0.5, -0.5, 0.0)),
-        ({"inclusive": False}, (0, 1, 0, 0), (0.5, 0.5, -0.5, 1.0)),
-        ({"soft_reset": False, "reset_value": -2.0}, (0, 1, 0, 1), (0.5, -2.0, -0.5, -2.0)),
-        ({"scale": 3.0}, (0, 3, 0, 3), (0.5, 0.5, -0.5, 0.0)),
-    ],
-)
-def test_one_step_by_hand(implementation, parameters, emitted, potential):
-    call = Call(
-        tensor(0.25, 0.5, 0.0, 0.5),
-        tensor(0.5, 2.0, -1.0, 1.0),
-        trace=tensor(1.0, 1.0, 0.0, 0.0),
-        parameters={"decay": 0.5, "threshold": 1.0, **parameters},
+def run(neuron: Any, currents: Tensor, *, fused: bool, of_neuron: bool = True) -> Run:
+    """Differentiate a sequence with a loss that weighs every output differently."""
+    generator = torch.Generator().manual_seed(0)
+    currents = currents.detach().requires_grad_()
+    kind: Any = {"generator": generator, "dtype": currents.dtype}
+    shape = currents.shape[1:]
+    state = neuron.state_type(
+        *(torch.rand(shape, **kind).requires_grad_() for _ in neuron.state_type._fields)
     )
-    step, after, trace = call.run()
-    spikes = tensor(*emitted) / parameters.get("scale", 1)
-    assert step.emitted.tolist() == list(emitted)
-    assert step.distance.tolist() == [-0.5, 0.5, -1.5, 0.0]
-    assert after.tolist() == list(potential)
-    assert trace.tolist() == (tensor(0.5, 0.5, 0, 0) + spikes).tolist()
-    assert step.spike_count.item() == spikes.sum().item()
-    assert step.spike_count.shape == ()
+    sequence = type(neuron).sequence if fused else Dynamics.sequence
+    spikes, after = sequence(neuron, currents, state)
+    outputs = [spikes, *after]
+    loss = sum((each * torch.randn(each.shape, **kind)).sum() for each in outputs)
+    given = [currents, *state]
+    if of_neuron:
+        numbers = [getattr(neuron, each.name) for each in fields(neuron)]
+        given += [each for each in numbers if isinstance(each, Tensor)]
+    if not loss.requires_grad:  # no step: nothing depends on anything but the states
+        return Run(outputs, [])
+    found = torch.autograd.grad(loss, given, allow_unused=True)
+    zeros = [torch.zeros_like(each) for each in given]
+    gradients = [zero if each is None else each for each, zero in zip(found, zeros, strict=True)]
+    return Run([each.detach() for each in outputs], gradients)
 
 
-def test_noise_is_sent_on_but_not_stored(implementation):
-    parameters = {"decay": 0.5, "threshold": 1.0, "scale": 2.0, "noise_scale": 0.5}
-    call = Call(tensor(2.0, 0.0), tensor(0.0, 0.0), tensor(0.0, 0.0), tensor(3.0, -1.0), parameters)
-    step, after, trace = call.run()
-    assert step.emitted.tolist() == [2 * (1 + 1.5), 2 * (0 - 0.5)]
-    assert after.tolist() == [1.0, 0.0]
-    assert trace.tolist() == [1.0, 0.0]
-    assert step.spike_count.item() == 1
+def assert_equal(one: Run, other: Run, tolerance: float) -> None:
+    for a, b in zip(one.outputs, other.outputs, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=0)
+    for a, b in zip(one.gradients, other.gradients, strict=True):
+        torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance)
 
 
-def test_nothing_but_state_and_buffers_changes(implementation):
-    current, noise = torch.randn(3, 7), torch.randn(3, 7)
-    kept = current.clone(), noise.clone()
-    Call(current, torch.zeros(3, 7), noise=noise).run()
-    assert torch.equal(current, kept[0])
-    assert torch.equal(noise, kept[1])
+@pytest.mark.parametrize("reset", RESETS)
+@pytest.mark.parametrize("name", NEURONS)
+def test_neurons_and_resets_against_their_steps(implementation, name, reset):
+    neuron = learnable(replace(NEURONS[name], **RESETS[reset]))
+    currents = 2 * torch.rand((7, 3, 5), dtype=torch.float64)
+    steps, fused = (run(neuron, currents, fused=way) for way in (False, True))
+    assert 0.02 < steps.outputs[0].mean() < 0.98
+    assert_equal(steps, fused, 1e-12)
 
 
-def test_given_buffers_are_filled_and_returned(implementation):
-    emitted, distance = torch.empty(5), torch.empty(5)
-    step = lif_step(
-        torch.ones(5),
-        torch.zeros(5),
-        None,
-        None,
-        decay=0.5,
-        threshold=1.0,
-        out=(emitted, distance),
-    )
-    assert step.emitted is emitted
-    assert step.distance is distance
-    assert emitted.tolist() == [1.0] * 5
-    assert distance.tolist() == [0.0] * 5
+@pytest.mark.parametrize("name", SURROGATES)
+def test_surrogates_against_steps(implementation, name):
+    surrogate = SURROGATES[name]()
+    currents = 2 * torch.rand((6, 2, 40), dtype=torch.float64)
+    for neuron in (LIF(surrogate=surrogate), LIF(surrogate=surrogate, inclusive=False)):
+        steps, fused = (run(neuron, currents, fused=way) for way in (False, True))
+        assert_equal(steps, fused, 1e-12)
+        single = run(neuron, currents.float(), fused=True)
+        assert_equal(run(neuron, currents.float(), fused=False), single, 2e-5)
 
 
-def test_non_finite_currents_stay_where_they_are(implementation):
-    call = Call(tensor(math.nan, math.inf, -math.inf, 2.0), torch.zeros(4), torch.zeros(4))
-    step, after, trace = call.run()
-    assert step.emitted.tolist() == [0.0, 1.0, 0.0, 1.0]
-    assert trace.tolist() == [0.0, 1.0, 0.0, 1.0]
-    assert after.isnan().tolist() == [True, False, False, False]
-    assert after[1:].tolist() == [math.inf, -math.inf, 1.0]
+def test_at_exactly_the_threshold(implementation):
+    for inclusive, spike in ((True, 1.0), (False, 0.0)):
+        spikes, _ = LIF(inclusive=inclusive).sequence(torch.ones(1, 1, 3))
+        assert spikes.tolist() == [[[spike] * 3]]
 
 
-def both(call: Call) -> tuple[list[Tensor], list[Tensor]]:
-    results = []
-    for name in ("reference", "numba"):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("NEURO_KERNELS", name)
-            step, potential, trace = call.run()
-        results.append([*step, potential, *([] if trace is None else [trace])])
-    return results[0], results[1]
+@pytest.mark.parametrize("shape", [(5,), (4, 1, 1), (4, 3, 5), (2, 4, 3, 5), (2, 1, 1, 1)])
+def test_numbers_per_neuron_per_channel_and_per_sample(implementation, shape):
+    currents = 2 * torch.rand((6, 2, 4, 3, 5), dtype=torch.float64)
+    for neuron in (LIF(decay=0.7, threshold=0.8), NEURONS["adaptive_lif"]):
+        field = learnable(neuron, shape)
+        steps, fused = (run(field, currents, fused=way) for way in (False, True))
+        assert_equal(steps, fused, 1e-12)
 
 
-def assert_equal(call: Call) -> None:
-    expected, got = both(call)
-    for wanted, found in zip(expected, got, strict=True):
-        assert found.dtype == wanted.dtype
-        assert torch.equal(found, wanted)
+def test_fields_wider_than_a_block(implementation):
+    currents = 2 * torch.rand((3, 2, 4999), dtype=torch.float64)
+    for shape in ((), (4999,)):
+        neuron = learnable(LIF(decay=0.7), shape)
+        steps, fused = (run(neuron, currents, fused=way) for way in (False, True))
+        assert_equal(steps, fused, 1e-11)
 
 
-def random_call(shape: tuple[int, ...], dtype: torch.dtype, seed: int) -> Call:
-    generator = torch.Generator().manual_seed(seed)
-
-    def normal() -> Tensor:
-        return torch.randn(shape, dtype=dtype, generator=generator)
-
-    return Call(normal() * 2, normal(), normal(), normal())
-
-
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
-    shape=st.sampled_from([(), (1,), (63,), (500,), (0,), (3, 0, 2), (2, 3, 5, 7), (4099,)]),
-    dtype=st.sampled_from([torch.float32, torch.float64]),
-    seed=st.integers(0, 2**31),
-    with_trace=st.booleans(),
-    with_noise=st.booleans(),
-    parameters=st.fixed_dictionaries(
-        {
-            "decay": st.floats(0, 1),
-            "threshold": st.floats(0.01, 3),
-            "soft_reset": st.booleans(),
-            "reset_value": st.floats(-1, 0.5),
-            "inclusive": st.booleans(),
-            "scale": st.sampled_from([1.0, 2.0, 0.3]),
-            "noise_scale": st.floats(0, 1),
-        }
-    ),
+    steps=st.integers(0, 9),
+    shape=st.lists(st.integers(0, 7), min_size=1, max_size=3).map(tuple),
+    decay=st.floats(0, 1, width=32),
+    threshold=st.floats(0.0625, 2, width=32),
+    name=st.sampled_from(sorted(NEURONS)),
+    transposed=st.booleans(),
+    seed=st.integers(0, 2**16),
 )
-def test_every_implementation_equals_the_reference(
-    shape, dtype, seed, with_trace, with_noise, parameters
-):
-    call = random_call(shape, dtype, seed)
-    call = replace(
-        call,
-        trace=call.trace if with_trace else None,
-        noise=call.noise if with_noise else None,
-        parameters=parameters,
-    )
-    assert_equal(call)
-
-
-@settings(max_examples=20, deadline=None)
-@given(inclusive=st.booleans(), soft_reset=st.booleans(), seed=st.integers(0, 2**31))
-def test_exactly_at_the_threshold_all_agree(inclusive, soft_reset, seed):
-    # Quarters are exact in binary, so that many potentials hit the threshold itself.
+def test_any_shape_float32(steps, shape, decay, threshold, name, transposed, seed):
     generator = torch.Generator().manual_seed(seed)
-    current = torch.randint(-8, 9, (257,), generator=generator) / 4
-    call = Call(current, torch.zeros(257), torch.zeros(257))
-    call.parameters |= {"inclusive": inclusive, "soft_reset": soft_reset}
-    assert_equal(call)
-    step, _, _ = call.run()
-    wanted = current >= 1 if inclusive else current > 1
-    assert torch.equal(step.emitted, wanted.float())
+    currents = 3 * torch.randn((steps, *shape), generator=generator)
+    if transposed:
+        currents = currents.transpose(0, -1).contiguous().transpose(0, -1)
+    neuron = replace(NEURONS[name], threshold=threshold)
+    if name not in ("if", "alpha_lif"):
+        neuron = replace(neuron, **{neuron.decay_fields[-1 if name == "cuba_lif" else 0]: decay})
+    runs = []
+    for implementation in ("reference", "numba"):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("NEURO_KERNELS", implementation)
+            runs.append(run(neuron, currents, fused=True))
+    runs.append(run(neuron, currents, fused=False))
+    assert_equal(runs[0], runs[1], 1e-4)
+    assert_equal(runs[0], runs[2], 1e-4)
 
 
-def test_many_threads_give_the_same_as_one():
-    call = random_call((3, 1_000_003), torch.float32, 0)
-    threads = torch.get_num_threads()
-    try:
-        torch.set_num_threads(8)
-        assert_equal(call)
-    finally:
-        torch.set_num_threads(threads)
+def test_what_is_given_is_left_as_it_was(implementation):
+    currents, potential = torch.rand(4, 2, 9), torch.rand(2, 9)
+    kept = currents.clone(), potential.clone()
+    lif(currents, potential, decay=0.5)
+    assert torch.equal(currents, kept[0])
+    assert torch.equal(potential, kept[1])
+
+
+@pytest.mark.parametrize("name", ["lif", "adaptive_lif"])
+def test_opcheck(implementation, name):
+    neuron = NEURONS[name]
+    state = [torch.rand(2, 3, requires_grad=True) for _ in neuron.state_type._fields]
+    absent = torch.empty(0)
+    numbers = (0.8, 0.0, 0.7, 1.0, 0.0, 0.5, 0.6, 0.4)
+    currents = torch.rand(5, 2, 3, requires_grad=True)
+    parameters = _stack(numbers, currents).requires_grad_()
+    adaptive = name == "adaptive_lif"
+    operands = (currents, state[0], absent, state[1] if adaptive else absent, parameters)
+    flags = (False, adaptive, True, True, True, True, "sigmoid", 4.0)
+    torch.library.opcheck(torch.ops.neuro.lif, (*operands, *flags))
+
+
+def test_compiles_without_a_break(implementation):
+    neuron = LIF(surrogate=ATan())
+
+    def loss(currents: Tensor) -> Tensor:
+        spikes, state = neuron.sequence(currents)
+        return (spikes.cumsum(0) + state.membrane_potential).square().sum()
+
+    compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
+    gradients = []
+    for function in (loss, compiled):
+        currents = torch.linspace(0, 2, 24).reshape(4, 2, 3).requires_grad_()
+        function(currents).backward()
+        gradients.append(currents.grad)
+    assert torch.equal(*gradients)
+
+
+def test_only_inputs_and_initial_states_are_kept(implementation):
+    kept: list[Tensor] = []
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept.append(tensor)
+        return tensor
+
+    currents = torch.rand(50, 2, 9, requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        LIF().sequence(currents)
+    assert sum(each.numel() for each in kept) <= currents.numel() + 2 * 9 + 8
+    assert any(each.data_ptr() == currents.data_ptr() for each in kept)
+
+
+def test_a_neuron_with_equations_of_its_own_leaves_the_kernel(monkeypatch):
+    class Louder(LIF):
+        def charge(self, current: Tensor, state: Any) -> Any:
+            return super().charge(2 * current, state)
+
+    class Renamed(LIF):
+        pass
+
+    class Own(Rectangle):
+        pass
+
+    currents = torch.full((3, 1, 2), 0.6)
+    assert Louder().sequence(currents)[0].sum() > LIF().sequence(currents)[0].sum()
+    called: list[Any] = []
+    monkeypatch.setattr(
+        "neuro.neurons.base.lif", lambda *args, **more: called.append(args) or 1 / 0
+    )
+    Louder().sequence(currents)
+    LIF(surrogate=Own()).sequence(currents)
+    assert not called
+    with pytest.raises(ZeroDivisionError):
+        Renamed().sequence(currents)
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("arguments", "message"),
     [
-        ({"membrane_potential": torch.zeros(3)}, "membrane_potential is .3,. torch.float32"),
-        ({"noise": torch.zeros(4, dtype=torch.float64)}, "noise is .4,. torch.float64"),
-        ({"trace": torch.zeros(8)[::2]}, "trace is not contiguous"),
-        ({"current": torch.zeros(4, dtype=torch.int64)}, "current must be a floating dtype"),
-        ({"current": torch.zeros(4, requires_grad=True)}, "current needs a gradient"),
+        ((torch.zeros(3, 2, 4), torch.zeros(2, 5)), "membrane_potential is"),
+        ((torch.zeros(3, 2, 4), torch.zeros(2, 4, dtype=torch.float64)), "float64"),
+        ((torch.zeros(3, 2, 4, dtype=torch.int32), torch.zeros(2, 4)), "floating"),
+        ((torch.zeros(3, 2, 4), torch.zeros(2, 4), torch.zeros(4)), "synaptic_current is"),
     ],
 )
-def test_operands_that_do_not_fit_are_named(change, message):
-    operands = {"current": torch.zeros(4), "membrane_potential": torch.zeros(4), "trace": None}
-    operands |= {"noise": None} | change
+def test_wrong_operands(arguments, message):
     with pytest.raises(ValueError, match=message):
-        lif_step(**operands, decay=0.5, threshold=1.0)
+        lif(*arguments, decay=0.5)
 
 
-def test_a_dtype_the_named_implementation_does_not_serve_raises(monkeypatch):
-    call = random_call((5,), torch.bfloat16, 0)
-    call.run()
+def test_an_unknown_surrogate():
+    with pytest.raises(ValueError, match="unknown surrogate 'step'"):
+        lif(torch.zeros(1, 1), torch.zeros(1), decay=0.5, surrogate="step")
+
+
+def test_half_precision_is_the_references(monkeypatch):
+    currents = torch.rand(3, 2, 4, dtype=torch.bfloat16)
+    assert LIF().sequence(currents)[0].dtype == torch.bfloat16
     monkeypatch.setenv("NEURO_KERNELS", "numba")
-    with pytest.raises(KernelError, match="serves float32 and float64, not bfloat16"):
-        call.run()
+    with pytest.raises(KernelError, match="bfloat16"):
+        LIF().sequence(currents)
+
+
+def test_a_batch_can_be_cut_anywhere(implementation):
+    neuron = AdaptiveLIF(surrogate=Gaussian())
+    currents = 2 * torch.rand(8, 3, 70)
+    whole = run(neuron, currents, fused=True)
+    first, state = neuron.sequence(currents[:3])
+    second, state = neuron.sequence(currents[3:], state)
+    at_rest, after = neuron.sequence(currents)
+    assert torch.equal(torch.cat([first, second]), at_rest)
+    assert all(map(torch.equal, state, after))
+    assert whole.outputs[0].shape == at_rest.shape
+
+
+@pytest.mark.parametrize("name", NEURONS)
+@pytest.mark.parametrize("reset", RESETS)
+def test_triton_neurons_and_resets(triton_device, name, reset):
+    neuron = learnable(replace(NEURONS[name], **RESETS[reset]))
+    currents = 2 * torch.rand((5, 3, 5), dtype=torch.float64)
+    steps, fused = (run(neuron, currents, fused=way) for way in (False, True))
+    assert_equal(steps, fused, 1e-12)
+
+
+@pytest.mark.parametrize("name", SURROGATES)
+def test_triton_surrogates(triton_device, name):
+    neuron = LIF(surrogate=SURROGATES[name](), inclusive=name == "sigmoid")
+    currents = 2 * torch.rand((3, 2, 301))
+    steps, fused = (run(neuron, currents, fused=way) for way in (False, True))
+    assert_equal(steps, fused, 2e-5)
+
+
+@pytest.mark.parametrize("shape", [(5,), (4, 1, 1), (2, 4, 3, 5), (2, 1, 1, 1)])
+def test_triton_numbers_per_neuron(triton_device, shape):
+    currents = 2 * torch.rand((3, 2, 4, 3, 5), dtype=torch.float64)
+    field = learnable(NEURONS["adaptive_lif"], shape)
+    steps, fused = (run(field, currents, fused=way) for way in (False, True))
+    assert_equal(steps, fused, 1e-12)
+
+
+def test_triton_in_half_precision(triton_device, monkeypatch):
+    currents = 2 * torch.rand((4, 2, 33)).bfloat16()
+    fused = run(LIF(decay=0.7), currents, fused=True)
+    monkeypatch.setenv("NEURO_KERNELS", "reference")
+    expected = run(LIF(decay=0.7), currents, fused=True)
+    assert torch.equal(fused.outputs[0], expected.outputs[0])
+    # the interpreter cuts what the reference rounds
+    for a, b in zip(
+        [*fused.outputs, *fused.gradients], [*expected.outputs, *expected.gradients], strict=True
+    ):
+        torch.testing.assert_close(a, b, rtol=2**-7, atol=1e-2)

@@ -64,7 +64,7 @@ def assert_states_equal(found: NetworkState, expected: NetworkState) -> None:
     assert found.keys() == expected.keys()
     for name in expected:
         for ours, theirs in zip(found[name], expected[name], strict=True):
-            torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+            torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
 
 
 def test_one_step_by_hand() -> None:
@@ -98,7 +98,7 @@ def test_sequence_is_step_after_step() -> None:
         logits, state = network.step(x, state)
         stepped.append(logits)
     logits, final = network.sequence(inputs)
-    assert torch.equal(logits, torch.stack(stepped))
+    torch.testing.assert_close(logits, torch.stack(stepped), rtol=0, atol=1e-6)
     assert_states_equal(final, state)
 
 
@@ -111,7 +111,7 @@ def test_splitting_a_sequence_in_two_changes_nothing(split: int) -> None:
     whole, whole_state = network.sequence(inputs)
     first, state = network.sequence(inputs[:split])
     second, state = network.sequence(inputs[split:], state)
-    assert torch.equal(torch.cat([first, second]), whole)
+    torch.testing.assert_close(torch.cat([first, second]), whole, rtol=0, atol=1e-6)
     assert_states_equal(state, whole_state)
 
 
@@ -306,3 +306,21 @@ def test_an_input_of_another_shape_is_refused() -> None:
     network = small()
     with pytest.raises(UsageError, match=r"\(B, 3\), got \(2, 4\)"):
         network.step(torch.zeros(2, 4), network.initial_state(2))
+
+
+def test_what_does_not_change_over_time_is_transmitted_once(monkeypatch) -> None:
+    network = branching()
+    x = torch.randn(3, 2, 5, 4)
+    expected, _ = network.sequence(torch.stack([x] * 5))
+    shapes = []
+    first = next(iter(network.synapse_nodes.values()))
+    transmit = first.transmit
+
+    def watched(activity: Tensor, weight: Tensor) -> Tensor:
+        shapes.append(activity.shape)
+        return transmit(activity, weight)
+
+    monkeypatch.setattr(first, "transmit", watched)
+    logits, _ = network.sequence(x.expand(5, *x.shape))
+    torch.testing.assert_close(logits, expected, rtol=0, atol=1e-6)
+    assert shapes == [x.shape]

@@ -1,0 +1,1 @@
+"""One forward time step of a leaky integrate-and-fire layer."""
