@@ -170,6 +170,9 @@ def _backward_kernel(
         vs = np.empty((steps + 1, widest), currents.dtype)
         js = np.empty((steps + 1, widest), currents.dtype) if synaptic else absent
         ads = np.empty((steps + 1, widest), currents.dtype) if adaptive else absent
+        # Read from memory on purpose: where the compiler knows that t falls, it checks the rows of
+        # all steps for overlap at once, gets the bounds the wrong way round, and gives up.
+        backwards = np.arange(steps - 1, -1, -1)
         for block in range(first, last):
             lo, hi = edges[block, 0], edges[block, 1]
             n = hi - lo
@@ -184,7 +187,9 @@ def _backward_kernel(
             fade = part(parameters, 6, cut, end)
             weight = part(parameters, 7, cut, end)
 
-            # Forward again. Without gradients of parameters one row of potentials is enough.
+            # Forward again. The gradients of parameters need every state; without them a state is
+            # updated in place: two names for one row would fail the compiler's overlap check,
+            # and the loop would run element by element.
             vs[0, :n] = potential[lo:hi]
             if synaptic:
                 js[0, :n] = current[lo:hi]
@@ -194,10 +199,12 @@ def _backward_kernel(
                 x = currents[t, lo:hi]
                 charged = us[t, :n]
                 v = vs[t if of_parameters else 0, :n]
-                after = vs[t + 1 if of_parameters else 0, :n]
+                if of_parameters:
+                    after = vs[t + 1, :n]
                 if synaptic:
                     j = js[t if of_parameters else 0, :n]
-                    j_after = js[t + 1 if of_parameters else 0, :n]
+                    if of_parameters:
+                        j_after = js[t + 1, :n]
                 if adaptive:
                     a = ads[t, :n]
                     a_after = ads[t + 1, :n]
@@ -205,7 +212,10 @@ def _backward_kernel(
                     drive = at(gain, i) * x[i]
                     if synaptic:
                         drive = at(current_decay, i) * j[i] + drive
-                        j_after[i] = drive
+                        if of_parameters:
+                            j_after[i] = drive
+                        else:
+                            j[i] = drive
                     u = at(decay, i) * v[i] + drive
                     charged[i] = u
                     bar = at(threshold, i)
@@ -217,9 +227,13 @@ def _backward_kernel(
                     distance = u - bar
                     fired = distance >= zero if inclusive else distance > zero
                     if soft:
-                        after[i] = u - height if fired else u
+                        left = u - height if fired else u
                     else:
-                        after[i] = at(reset_value, i) if fired else u
+                        left = at(reset_value, i) if fired else u
+                    if of_parameters:
+                        after[i] = left
+                    else:
+                        v[i] = left
                     if adaptive:
                         spike = one if fired else zero
                         a_after[i] = at(fade, i) * a[i] + at(weight, i) * spike
@@ -236,7 +250,7 @@ def _backward_kernel(
                 g5 = to_parameters[5, lo:hi]
                 g6 = to_parameters[6, lo:hi]
                 g7 = to_parameters[7, lo:hi]
-            for t in range(steps - 1, -1, -1):
+            for t in backwards:
                 charged = us[t, :n]
                 of_s = of_spikes[t, lo:hi]
                 to_x = to_currents[t, lo:hi]
