@@ -6,6 +6,7 @@ and on two cores every torch operation after such a kernel stalled for 70 ms.
 """
 
 import ctypes
+import importlib.util
 import itertools
 import os
 import re
@@ -38,10 +39,8 @@ def numba_unavailable() -> str | None:
 @cache
 def triton_unavailable() -> str | None:
     """Return why Triton cannot be used on this machine, or ``None``."""
-    try:
-        import triton  # noqa: F401
-    except ImportError as error:
-        return f"triton cannot be imported ({error}); pip install triton"
+    if importlib.util.find_spec("triton") is None:
+        return "triton is not installed; pip install triton (Linux only)"
     return None
 
 

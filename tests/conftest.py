@@ -10,6 +10,12 @@ import pytest
 # spin, and on cores that anything else uses each small operation can stall for tens of ms.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+import torch
+
+# Without a GPU Triton kernels are tested in their interpreter; Triton asks when it is loaded.
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
 # A shell's background job ignores SIGINT, and so would every process a test starts and interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

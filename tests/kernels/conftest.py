@@ -5,8 +5,6 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from neuro.kernels.dispatch import _choose
-
 
 @pytest.fixture(autouse=True)
 def _empty_is_nan() -> Iterator[None]:
@@ -25,13 +23,8 @@ def implementation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.fixture
-def triton_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def triton_device(monkeypatch: pytest.MonkeyPatch) -> str:
     """Triton, asked for by name: on a GPU, or in its interpreter on the CPU."""
     pytest.importorskip("triton", reason="triton is not installed; it has wheels for Linux only")
     monkeypatch.setenv("NEURO_KERNELS", "triton")
-    if torch.cuda.is_available():
-        yield "cuda"
-        return
-    monkeypatch.setenv("TRITON_INTERPRET", "1")
-    yield "cpu"
-    _choose.cache_clear()
+    return "cuda" if torch.cuda.is_available() else "cpu"

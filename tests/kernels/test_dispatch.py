@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -87,16 +88,23 @@ def test_an_op_without_a_reference_last_is_refused():
 def test_explain_covers_every_op_on_both_devices():
     rows = {(row.op, row.device): row for row in explain()}
     assert set(rows) == {(name, device) for name in kernels.OPS for device in ("cpu", "cuda")}
-    for name in kernels.OPS:
+    for name, op in kernels.OPS.items():
         assert rows[name, "cpu"].implementation == "numba"
-        assert rows[name, "cuda"].implementation == "reference"
+        has_triton = any(each.name == "triton" for each in op.implementations)
+        served = "triton" if has_triton and find_spec("triton") else "reference"
+        assert rows[name, "cuda"].implementation == served
         assert any("not cuda" in reason for reason in rows[name, "cuda"].reasons)
 
 
 def test_explain_reports_an_impossible_request_instead_of_raising(monkeypatch):
     monkeypatch.setenv("NEURO_KERNELS", "triton")
-    assert {row.implementation for row in explain()} == {None}
-    assert all("no triton implementation" in row.reasons[0] for row in explain())
+    rows = [row for row in explain() if row.op == "lif_step"]
+    assert {row.implementation for row in rows} == {None}
+    assert all("no triton implementation" in row.reasons[0] for row in rows)
+    monkeypatch.setenv("NEURO_KERNELS", "numba")
+    (row,) = [row for row in explain() if (row.op, row.device) == ("lif", "cuda")]
+    assert row.implementation is None
+    assert "serves cpu tensors, not cuda" in row.reasons[0]
 
 
 def test_importing_kernels_imports_no_compiler():

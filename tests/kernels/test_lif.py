@@ -41,7 +41,7 @@ class Run:
     gradients: list[Tensor]
 
 
-def learnable(neuron: Any, shape: tuple[int, ...] = ()) -> Any:
+def learnable(neuron: Any, shape: tuple[int, ...] = (), device: str = "cpu") -> Any:
     """Return the neuron with its numbers as tensors of a shape that want gradients."""
     numbers = {
         each.name: torch.full(shape, getattr(neuron, each.name), dtype=torch.float64)
@@ -51,7 +51,9 @@ def learnable(neuron: Any, shape: tuple[int, ...] = ()) -> Any:
     }
     for k, number in enumerate(numbers.values()):
         number += 0.01 * torch.arange(number.numel()).reshape(shape) * (-1) ** k
-    return replace(neuron, **{name: each.requires_grad_() for name, each in numbers.items()})
+    return replace(
+        neuron, **{name: each.to(device).requires_grad_() for name, each in numbers.items()}
+    )
 
 
 def run(neuron: Any, currents: Tensor, *, fused: bool, of_neuron: bool = True) -> Run:
@@ -59,14 +61,13 @@ def run(neuron: Any, currents: Tensor, *, fused: bool, of_neuron: bool = True) -
     generator = torch.Generator().manual_seed(0)
     currents = currents.detach().requires_grad_()
     kind: Any = {"generator": generator, "dtype": currents.dtype}
-    shape = currents.shape[1:]
-    state = neuron.state_type(
-        *(torch.rand(shape, **kind).requires_grad_() for _ in neuron.state_type._fields)
-    )
+    at_start = [torch.rand(currents.shape[1:], **kind) for _ in neuron.state_type._fields]
+    state = neuron.state_type(*(each.to(currents.device).requires_grad_() for each in at_start))
     sequence = type(neuron).sequence if fused else Dynamics.sequence
     spikes, after = sequence(neuron, currents, state)
     outputs = [spikes, *after]
-    loss = sum((each * torch.randn(each.shape, **kind)).sum() for each in outputs)
+    weights = [torch.randn(each.shape, **kind).to(each.device) for each in outputs]
+    loss = sum((each * weight).sum() for each, weight in zip(outputs, weights, strict=True))
     given = [currents, *state]
     if of_neuron:
         numbers = [getattr(neuron, each.name) for each in fields(neuron)]
@@ -276,8 +277,8 @@ def test_a_batch_can_be_cut_anywhere(implementation):
 @pytest.mark.parametrize("name", NEURONS)
 @pytest.mark.parametrize("reset", RESETS)
 def test_triton_neurons_and_resets(triton_device, name, reset):
-    neuron = learnable(replace(NEURONS[name], **RESETS[reset]))
-    currents = 2 * torch.rand((5, 3, 5), dtype=torch.float64)
+    neuron = learnable(replace(NEURONS[name], **RESETS[reset]), device=triton_device)
+    currents = 2 * torch.rand((5, 3, 5), dtype=torch.float64, device=triton_device)
     steps, fused = (run(neuron, currents, fused=way) for way in (False, True))
     assert_equal(steps, fused, 1e-12)
 
@@ -285,21 +286,21 @@ def test_triton_neurons_and_resets(triton_device, name, reset):
 @pytest.mark.parametrize("name", SURROGATES)
 def test_triton_surrogates(triton_device, name):
     neuron = LIF(surrogate=SURROGATES[name](), inclusive=name == "sigmoid")
-    currents = 2 * torch.rand((3, 2, 301))
+    currents = 2 * torch.rand((3, 2, 301), device=triton_device)
     steps, fused = (run(neuron, currents, fused=way) for way in (False, True))
     assert_equal(steps, fused, 2e-5)
 
 
 @pytest.mark.parametrize("shape", [(5,), (4, 1, 1), (2, 4, 3, 5), (2, 1, 1, 1)])
 def test_triton_numbers_per_neuron(triton_device, shape):
-    currents = 2 * torch.rand((3, 2, 4, 3, 5), dtype=torch.float64)
-    field = learnable(NEURONS["adaptive_lif"], shape)
+    currents = 2 * torch.rand((3, 2, 4, 3, 5), dtype=torch.float64, device=triton_device)
+    field = learnable(NEURONS["adaptive_lif"], shape, triton_device)
     steps, fused = (run(field, currents, fused=way) for way in (False, True))
     assert_equal(steps, fused, 1e-12)
 
 
 def test_triton_in_half_precision(triton_device, monkeypatch):
-    currents = 2 * torch.rand((4, 2, 33)).bfloat16()
+    currents = 2 * torch.rand((4, 2, 33), device=triton_device).bfloat16()
     fused = run(LIF(decay=0.7), currents, fused=True)
     monkeypatch.setenv("NEURO_KERNELS", "reference")
     expected = run(LIF(decay=0.7), currents, fused=True)
