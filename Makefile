@@ -30,8 +30,9 @@ check: $(VENV)/.installed-dev  ## format, lint and types
 bench: $(VENV)/.installed  ## measure again what benchmarks/results holds
 	$(BIN)/python -m benchmarks $(if $(DATA_DIR),--data-dir $(DATA_DIR)) --jobs $(or $(JOBS),1)
 
-bench-peers: $(VENV)-peers/.peers  ## time training beside SpikingJelly, in an environment of its own
+bench-peers: $(VENV)-peers/.peers  ## time training and layers beside other frameworks
 	$(VENV)-peers/bin/python -m benchmarks.speed --peers
+	$(VENV)-peers/bin/python -m benchmarks.layers --peers --scaling
 
 clean:  ## remove builds and caches; virtual environments and runs/ stay
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -65,9 +66,13 @@ $(VENV)/.installed-dev: $(VENV)/.build-tools pyproject.toml
 	@touch $@ $(VENV)/.installed $(VENV)/.installed-test
 
 # Without their dependencies: they declare torchvision and torchaudio, which fail at import beside a
-# CPU build of torch and are not needed for what is compared.
-$(VENV)-peers/.peers: constraints.txt pyproject.toml
+# CPU build of torch, and a chip's toolkit; none is needed for what is compared. What they do import
+# is named here.
+PEERS := spikingjelly snntorch==1.0.0 norse==1.1.0 sinabs==3.1.3 \
+  loguru nir==1.0.8 nirtorch==2.6 pbr==7.1.3 tqdm
+
+$(VENV)-peers/.peers: constraints.txt pyproject.toml Makefile
 	$(MAKE) VENV=$(VENV)-peers $(VENV)-peers/.installed
 	$(VENV)-peers/bin/python -m pip install -qq --disable-pip-version-check -c constraints.txt \
-	  --no-deps spikingjelly loguru tqdm
+	  --no-deps $(PEERS)
 	@touch $@

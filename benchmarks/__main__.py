@@ -16,8 +16,9 @@ from benchmarks.tables import tables
 def everything(*, data_dir: Path | None = None, jobs: int = 1) -> None:
     """Run all grids, measure gradients and memory, draw pictures, write the README's tables.
 
-    Takes hours; runs that are finished stay, stopped ones continue. Time per sample is measured
-    beside other frameworks by `make bench-peers`. Grids for a GPU are left out where there is none.
+    Takes hours; runs that are finished stay, stopped ones continue. Time per sample and per
+    layer is measured beside other frameworks by `make bench-peers`. Grids for a GPU are left out
+    where there is none.
 
     Parameters
     ----------

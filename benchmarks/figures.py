@@ -55,6 +55,7 @@ def figures(*, results: Path = RESULTS, images: Path = IMAGES) -> None:
     drawers: dict[str, Callable[[dict[str, Any], Path], None]] = {
         "accuracy": draw_learning_curves,
         "gradients": draw_gradients,
+        "layers": draw_layers,
         "memory": draw_memory,
         "speed": draw_speed,
     }
@@ -105,6 +106,43 @@ def draw_speed(record: dict[str, Any], file: Path) -> None:
         axes.set_title(each["title"], size=9)
         _finish(axes, "ms per training sample", "")
     save(figure, file)
+
+
+def draw_layers(record: dict[str, Any], file: Path) -> None:
+    """Draw the time of a LIF layer as bars, ours in colour, and how ours scales if measured."""
+    contenders, scaling = record["contenders"], record["scaling"]
+    ours = STYLE["opzo"]["color"]
+    figure = _figure(11.4 if scaling else 8.0, 0.28 * len(contenders) + 1.4)
+    panels = figure.subplots(1, 3 if scaling else 2, squeeze=False)[0]
+    for axes, quantity in zip(panels, ("forward", "forward_backward"), strict=False):
+        names = sorted(contenders, key=lambda name: contenders[name][quantity]["median_ms"])
+        for row, name in enumerate(names):
+            found = contenders[name][quantity]
+            middle = found["median_ms"]
+            spread = [[middle - found["p20_ms"]], [found["p80_ms"] - middle]]
+            colour = ours if name == "neuro" else "#999999"
+            axes.barh(row, middle, xerr=spread, color=colour, ecolor="#555555", capsize=3)
+        axes.set_yticks(range(len(names)), names, size=8)
+        axes.invert_yaxis()
+        axes.set_title(quantity.replace("_", " + "), size=9)
+        _finish(axes, "ms", "")
+    if scaling:
+        _draw_scaling(panels[2], scaling)
+    save(figure, file)
+
+
+def _draw_scaling(axes: Axes, points: Sequence[dict[str, float]]) -> None:
+    lengths = sorted({point["timesteps"] for point in points})
+    for length, style in zip(lengths, STYLE.values(), strict=False):
+        curve = [point for point in points if point["timesteps"] == length]
+        times = [point["median_ns"] for point in curve]
+        line: dict[str, Any] = {"label": f"T = {length}", "markersize": 4.5, **style}
+        axes.plot([point["neurons"] for point in curve], times, **line)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_title("neuro, forward + backward", size=9)
+    _finish(axes, "neurons", "ns per neuron and time step")
+    axes.legend(frameon=False, fontsize=8)
 
 
 def draw_learning_curves(record: dict[str, Any], file: Path) -> None:

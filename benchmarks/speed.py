@@ -1,29 +1,26 @@
 """Time per training sample, all contenders interleaved in one process.
 
 A training step is what a loop does with one batch: clear gradients, forward and update over T time
-steps, one Adam step. In every round each contender takes one step, in turn, on the same batch; so
-whatever else the machine does falls on all alike. Reported are the median and the 20th and 80th
-percentiles over rounds, after warm-up, divided by the batch size. Ratios are medians over rounds of
-the ratio within a round.
+steps, one Adam step. All contenders train on the same batch. Reported are the median and the 20th
+and 80th percentiles over rounds, after warm-up, divided by the batch size. Ratios are medians over
+rounds of the ratio within a round.
 
 All contenders have the same network, without weight standardisation, because SpikingJelly's layers
 have none. Before anything is timed, contenders that compute the same thing must agree: the
 gradients of SpikingJelly's OTTT equal those of ours.
 """
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from benchmarks.command import CheckFailedError, main, say
+from benchmarks.interleaved import Step, ratios, summary, take_turns
 from benchmarks.records import RESULTS, options_given, origin, read_result, write_result
 from neuro.errors import NeuroError, UsageError, nearest
 from neuro.layers import Network
@@ -42,8 +39,6 @@ RULES = ("ottt", "opzo", "dfa", "bptt")
 OPZO_LIMIT = 1.25
 GRADIENT_TOLERANCE = 1e-3
 """Relative norm; float32 sums in another order, and a neuron at threshold may tip over."""
-
-Step = Callable[[], None]
 
 
 @dataclass(frozen=True)
@@ -183,17 +178,7 @@ def measure(
     contenders = {name: _own_step(name, deepcopy(network), frames, targets) for name in RULES}
     if peers:
         contenders[PEER] = _peer_step(network, frames, targets)
-    for _ in range(warm_up):
-        for step in contenders.values():
-            step()
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    order = list(contenders)
-    for number in range(rounds):
-        shift = number % len(order)
-        for name in [*order[shift:], *order[:shift]]:
-            started = time.perf_counter()
-            contenders[name]()
-            seconds[name].append(time.perf_counter() - started)
+    seconds = take_turns(contenders, rounds, warm_up)
     say(f"{workload.title}: {rounds} rounds")
     return {
         "title": workload.title,
@@ -201,8 +186,11 @@ def measure(
         "timesteps": workload.timesteps,
         "frames": workload.frames,
         "firing_rates": {name: round(float(rate), 4) for name, rate in rates.items()},
-        "contenders": {name: _per_sample(each, batch) for name, each in seconds.items()},
-        "opzo_over": {name: _ratios(seconds["opzo"], each) for name, each in seconds.items()},
+        "contenders": {
+            name: summary([1e6 * step / batch for step in each], "us")
+            for name, each in seconds.items()
+        },
+        "opzo_over": {name: ratios(seconds["opzo"], each) for name, each in seconds.items()},
     }
 
 
@@ -277,27 +265,6 @@ def require_agreement(
             raise CheckFailedError(
                 f"The gradient of {name} by {PEER} differs from ours by {gap:.1%} of its norm."
             )
-
-
-def _per_sample(seconds: Sequence[float], batch: int) -> dict[str, float]:
-    low, middle, high = np.percentile(np.array(seconds) / batch * 1e6, [20, 50, 80])
-    fastest = min(seconds) / batch * 1e6
-    return {
-        "median_us": round(float(middle), 2),
-        "p20_us": round(float(low), 2),
-        "p80_us": round(float(high), 2),
-        "min_us": round(fastest, 2),
-    }
-
-
-def _ratios(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float]:
-    ratios = [mine / other for mine, other in zip(ours, theirs, strict=True)]
-    low, high = np.percentile(ratios, [20, 80])
-    return {
-        "median": round(median(ratios), 4),
-        "p20": round(float(low), 4),
-        "p80": round(float(high), 4),
-    }
 
 
 def bars_of(record: dict[str, Any]) -> Iterator[tuple[str, float, float]]:

@@ -251,11 +251,57 @@ def render_speed(record: dict[str, Any], file: str) -> str:
     )
 
 
+def render_layers(record: dict[str, Any], file: str) -> str:
+    """Return the table of a LIF layer's time and memory."""
+    rows = []
+    for name, found in record["contenders"].items():
+        cells = []
+        for quantity in ("forward", "forward_backward"):
+            times = found[quantity]
+            spread = f"({times['p20_ms']:.2f} to {times['p80_ms']:.2f})"
+            cells += [f"{times['median_ms']:.2f} {spread}", f"{times['over_neuro']['median']:.2f}"]
+        equal, kept = found.get("equal_spikes"), found.get("saved_bytes")
+        cells.append(NONE if kept is None else f"{kept:.1f}")
+        cells.append(NONE if equal is None else f"{100 * equal:.2f}")
+        rows.append((name, *cells))
+    header = (
+        "contender",
+        "forward (ms)",
+        "/ neuro",
+        "forward + backward (ms)",
+        "/ neuro",
+        "bytes kept",
+        "equal spikes (%)",
+    )
+    sizes = f"T = {record['timesteps']}, B = {record['batch_size']}, N = {record['neurons']}"
+    peers = record["peers"] or {}
+    versions = ", ".join(f"{name} {version}" for name, version in peers.items())
+    absent = "; ".join(f"{name}: {reason}" for name, reason in record["absent"].items())
+    return "\n".join(
+        [
+            f"#### One LIF layer over a whole sequence, {sizes}",
+            "",
+            f"![Time of a LIF layer](docs/images/{Path(file).stem}.png)",
+            "",
+            _table(header, rows),
+            "",
+            f"{_source(file, _machine(record))} Every row: `{record['command']}`"
+            f"{' (`make bench-peers`)' if peers else ''}. Median (20th to 80th percentile) of "
+            f"{record['rounds']} interleaved calls in one process; bytes that autograd keeps for "
+            "backward, by neuron and time step; `copy` computes nothing and moves the memory that "
+            f"any layer must.{f' Versions: {versions}.' if peers else ''}"
+            f"{f' Absent: {absent}' if absent else ''}",
+            "",
+        ]
+    )
+
+
 RENDERERS: dict[str, Callable[[dict[str, Any], str], str]] = {
     "accuracy": render_accuracy,
     "gradients": render_gradients,
     "memory": render_memory,
     "speed": render_speed,
+    "layers": render_layers,
 }
 
 

@@ -42,6 +42,20 @@ RECORDS = {
             }
         }
     },
+    "layers": {
+        "contenders": {
+            name: {
+                quantity: {"median_ms": 2.0, "p20_ms": 1.5, "p80_ms": 3.0}
+                for quantity in ("forward", "forward_backward")
+            }
+            for name in ("neuro", "C++")
+        },
+        "scaling": [
+            {"timesteps": steps, "neurons": neurons, "median_ns": 0.5}
+            for steps in (8, 32)
+            for neurons in (1000, 10000)
+        ],
+    },
     "gradients": {
         "rules": ["ottt", "opzo"],
         "hidden_layers": [
