@@ -8,8 +8,8 @@ import math
 from collections.abc import Callable
 
 import torch
-from norse.torch import LIFBoxCell, LIFBoxParameters, Lift  # type: ignore[import-not-found]
-from norse.torch.functional.lif_box import (  # type: ignore[import-not-found]
+from norse.torch import LIFBoxCell, LIFBoxParameters, Lift
+from norse.torch.functional.lif_box import (
     LIFBoxFeedForwardState,
 )
 from torch import Tensor

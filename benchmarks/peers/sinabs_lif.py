@@ -3,8 +3,8 @@
 import math
 from collections.abc import Callable
 
-from sinabs.activation import MembraneReset, SingleSpike  # type: ignore[import-not-found]
-from sinabs.layers import LIF  # type: ignore[import-not-found]
+from sinabs.activation import MembraneReset, SingleSpike
+from sinabs.layers import LIF
 from torch import Tensor
 
 

@@ -8,7 +8,7 @@ above the threshold, not at it.
 from collections.abc import Callable
 
 import torch
-from snntorch import Leaky, surrogate  # type: ignore[import-not-found]
+from snntorch import Leaky, surrogate
 from torch import Tensor
 
 
