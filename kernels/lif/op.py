@@ -1,5 +1,6 @@
 """A LIF layer over a whole sequence as one operation of torch, differentiable and compilable."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, cast
 
 import torch
@@ -168,12 +169,14 @@ def lif(
         absent if synaptic_current is None else synaptic_current,
         absent if adaptation is None else adaptation,
         _stack(numbers, currents),
-        synaptic_current is not None,
-        adaptation is not None,
-        soft_reset,
-        inclusive,
-        detach_reset,
-        subtract_adaptation,
+        [
+            synaptic_current is not None,
+            adaptation is not None,
+            soft_reset,
+            inclusive,
+            detach_reset,
+            subtract_adaptation,
+        ],
         surrogate,
         float(sharpness),
     )
@@ -234,25 +237,11 @@ def _lif(
     synaptic: Tensor,
     adaptation: Tensor,
     parameters: Tensor,
-    has_synaptic: bool,
-    has_adaptation: bool,
-    soft_reset: bool,
-    inclusive: bool,
-    detach_reset: bool,
-    subtract_adaptation: bool,
+    equations: Sequence[bool],
     surrogate: str,
     sharpness: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    variant = Variant(
-        has_synaptic,
-        has_adaptation,
-        soft_reset,
-        inclusive,
-        detach_reset,
-        subtract_adaptation,
-        surrogate,
-        sharpness,
-    )
+    variant = _variant(equations, surrogate, sharpness)
     function = choose(LIF, currents.device, currents.dtype).function.forward
     return tuple(function(currents, potential, synaptic, adaptation, parameters, variant))
 
@@ -268,26 +257,12 @@ def _lif_backward(
     synaptic: Tensor,
     adaptation: Tensor,
     parameters: Tensor,
-    has_synaptic: bool,
-    has_adaptation: bool,
-    soft_reset: bool,
-    inclusive: bool,
-    detach_reset: bool,
-    subtract_adaptation: bool,
+    equations: Sequence[bool],
     surrogate: str,
     sharpness: float,
     of_parameters: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    variant = Variant(
-        has_synaptic,
-        has_adaptation,
-        soft_reset,
-        inclusive,
-        detach_reset,
-        subtract_adaptation,
-        surrogate,
-        sharpness,
-    )
+    variant = _variant(equations, surrogate, sharpness)
     function = choose(LIF, currents.device, currents.dtype).function.backward
     found = function(
         Outputs(of_spikes, of_potential, of_synaptic, of_adaptation),
@@ -302,6 +277,20 @@ def _lif_backward(
     if not of_parameters:
         return tuple(found)
     return (*found[:-1], _gather(found.parameters, parameters))
+
+
+def _variant(equations: Sequence[bool], surrogate: str, sharpness: float) -> Variant:
+    synaptic, adaptive, soft_reset, inclusive, detach_reset, subtract_adaptation = equations
+    return Variant(
+        synaptic,
+        adaptive,
+        soft_reset,
+        inclusive,
+        detach_reset,
+        subtract_adaptation,
+        surrogate,
+        sharpness,
+    )
 
 
 def _gather(per_neuron: Tensor, parameters: Tensor) -> Tensor:

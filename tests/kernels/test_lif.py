@@ -177,8 +177,8 @@ def test_opcheck(implementation, name):
     parameters = _stack(numbers, currents).requires_grad_()
     adaptive = name == "adaptive_lif"
     operands = (currents, state[0], absent, state[1] if adaptive else absent, parameters)
-    flags = (False, adaptive, True, True, True, True, "sigmoid", 4.0)
-    torch.library.opcheck(torch.ops.neuro.lif, (*operands, *flags))
+    equations = [False, adaptive, True, True, True, True]
+    torch.library.opcheck(torch.ops.neuro.lif, (*operands, equations, "sigmoid", 4.0))
 
 
 def test_compiles_without_a_break(implementation):
