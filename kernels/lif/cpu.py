@@ -10,7 +10,7 @@ potential across the threshold, and spikes must equal the reference's.
 """
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numba
@@ -22,6 +22,7 @@ from torch import Tensor
 
 from neuro.kernels.compiled import flat, share_out
 from neuro.kernels.exponential import exp_negative
+from neuro.kernels.lif.fields import rows_by_neuron
 from neuro.kernels.lif.variant import PARAMETERS, Gradients, Outputs, Variant
 from neuro.kernels.surrogates import DERIVATIVES, coefficients
 
@@ -344,23 +345,13 @@ class _Layout:
     def __init__(self, currents: Tensor, parameters: Tensor, block: int) -> None:
         self.steps = currents.shape[0]
         self.neurons = currents[0].numel() if self.steps else 0
-        state_shape = currents.shape[1:]
         self.parameters: Any
         if parameters.dim() == 1:
             self.parameters = tuple(parameters.numpy())
             self.period = max(self.neurons, 1)
         else:
-            shape = parameters.shape[1:]
-            sample = state_shape[1:]
-            # one field for all samples, unless it differs between them or is very short
-            whole = len(shape) == len(state_shape) and shape[0] != 1
-            whole = whole or sample.numel() < _NARROWEST
-            target = state_shape if whole else sample
-            if not whole:
-                shape = shape[len(shape) - len(sample) :] if len(shape) > len(sample) else shape
-            rows = parameters.reshape(len(PARAMETERS), *_pad(shape, len(target)))
-            self.parameters = _two_dimensional(rows.expand(-1, *target))
-            self.period = max(target.numel(), 1)
+            rows, self.period = rows_by_neuron(parameters, currents.shape[1:], shortest=_NARROWEST)
+            self.parameters = rows.numpy()
         self.edges = _edges(self.neurons, self.period, block)
         self.widest = int((self.edges[:, 1] - self.edges[:, 0]).max(initial=0))
 
@@ -371,16 +362,12 @@ class _Layout:
         share_out(work, len(self.edges), self.steps * self.neurons)
 
 
-def _pad(shape: tuple[int, ...], dims: int) -> tuple[int, ...]:
-    return (*([1] * (dims - len(shape))), *shape)
-
-
 def _two_dimensional(rows: Tensor) -> Array:
     array: Array = rows.reshape(len(rows), -1).contiguous().numpy()
     return array
 
 
-@cache
+@lru_cache(maxsize=64)
 def _edges(neurons: int, period: int, block: int) -> Array:
     """Cut ``range(neurons)`` into blocks that never cross a multiple of the period."""
     starts = [

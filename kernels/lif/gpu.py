@@ -11,6 +11,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from neuro.kernels.lif.fields import rows_by_neuron
 from neuro.kernels.lif.variant import PARAMETERS, Gradients, Outputs, Variant
 from neuro.kernels.surrogates import DERIVATIVES, coefficients
 
@@ -267,14 +268,7 @@ def _rows(parameters: Tensor, state: Tensor) -> tuple[Tensor, int]:
     """Lay parameters out as ``(8, period)``: neuron i takes column ``i % period``."""
     if parameters.dim() == 1:
         return parameters.contiguous(), 1
-    rows = parameters.shape[1:]
-    sample = state.shape[1:]
-    whole = len(rows) == state.dim() and rows[0] != 1
-    target = state.shape if whole else sample
-    rows = rows if len(rows) <= len(target) else rows[1:]
-    padded = (len(PARAMETERS), *([1] * (len(target) - len(rows))), *rows)
-    spread = parameters.reshape(padded).expand(len(PARAMETERS), *target)
-    return spread.contiguous(), max(target.numel(), 1)
+    return rows_by_neuron(parameters, state.shape)
 
 
 def _flags(variant: Variant, working: torch.dtype) -> dict[str, Any]:
