@@ -1,5 +1,6 @@
 """One LIF layer beside other ways to run it: that they agree, and what is claimed of the ratios."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,14 @@ def test_without_a_compiler_what_needs_one_is_absent_with_the_reason(monkeypatch
     assert absent.keys() == {FUSED, COMPILED}
     assert "no-such-compiler" in absent[FUSED]
     assert not found.keys() & absent.keys()
+
+
+def test_the_compiled_loop_leaves_the_arithmetic_of_the_process_as_it_was(contenders):
+    if FUSED not in contenders:
+        pytest.skip("no C++ compiler")
+    subnormal = torch.full((64,), 1e-40)
+    assert (subnormal * 1 > 0).all()
+    assert math.ulp(0.0) * 1.0 > 0
 
 
 @pytest.mark.skipif(
