@@ -8,10 +8,16 @@ from typing import Any
 from neuro.kernels.dispatch import Choice, Explanation, KernelError, Op, choose
 from neuro.kernels.dispatch import explain as _explain
 from neuro.kernels.lif.op import LIF, lif
-from neuro.kernels.lif_step.op import LIF_STEP, LIFStep, lif_step
-from neuro.kernels.three_factor.op import SIGMOID_FACTOR, sigmoid_factor
+from neuro.kernels.noise.op import NOISE, noise
+from neuro.kernels.noise.stream import NoiseStream
+from neuro.kernels.online_step.op import ONLINE_STEP, online_step
+from neuro.kernels.online_step.operands import OnlineStep
+from neuro.kernels.opzo.op import OPZO_UPDATE, opzo_response, opzo_update
+from neuro.kernels.three_factor.op import THREE_FACTOR, three_factor, three_factor_gradient
 
-OPS: dict[str, Op[Any]] = {op.name: op for op in (LIF, LIF_STEP, SIGMOID_FACTOR)}
+OPS: dict[str, Op[Any]] = {
+    op.name: op for op in (LIF, NOISE, ONLINE_STEP, OPZO_UPDATE, THREE_FACTOR)
+}
 
 
 def explain() -> list[Explanation]:
@@ -24,11 +30,16 @@ __all__ = [
     "Choice",
     "Explanation",
     "KernelError",
-    "LIFStep",
+    "NoiseStream",
+    "OnlineStep",
     "Op",
     "choose",
     "explain",
     "lif",
-    "lif_step",
-    "sigmoid_factor",
+    "noise",
+    "online_step",
+    "opzo_response",
+    "opzo_update",
+    "three_factor",
+    "three_factor_gradient",
 ]

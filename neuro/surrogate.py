@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from neuro.errors import UsageError
-from neuro.kernels import surrogates as psi
+from neuro.kernels.surrogates import reference as psi
 
 
 def heaviside(x: Tensor, *, inclusive: bool = True) -> Tensor:

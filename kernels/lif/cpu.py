@@ -16,12 +16,12 @@ from typing import Any
 import numba
 import numpy as np
 import torch
-from numba.extending import overload
 from numpy.typing import NDArray
 from torch import Tensor
 
 from neuro.kernels.compiled import flat, share_out
 from neuro.kernels.exponential import exp_negative
+from neuro.kernels.lif.cpu_fields import at, part
 from neuro.kernels.lif.fields import rows_by_neuron
 from neuro.kernels.lif.variant import PARAMETERS, Gradients, Outputs, Variant
 from neuro.kernels.surrogates import DERIVATIVES, coefficients
@@ -34,41 +34,6 @@ _SCRATCH_ROWS = 64
 _NARROWEST = 64
 _KINDS = {name: kind for kind, name in enumerate(DERIVATIVES)}
 _SIGMOID, _ATAN, _TRIANGLE, _RECTANGLE, _FAST_SIGMOID, _GAUSSIAN = _KINDS.values()
-
-# A parameter is a number for all neurons or a field of one number per neuron. Both are written
-# `at(part(parameters, ROW, start, stop), i)`; Numba compiles one function for each.
-
-
-def part(parameters: Any, row: int, start: int, stop: int) -> Any:
-    """Return a parameter for neurons ``start`` to ``stop``."""
-    return parameters[row] if isinstance(parameters, tuple) else parameters[row][start:stop]
-
-
-@overload(part, inline="always")
-def _part_for(parameters: Any, row: Any, start: Any, stop: Any) -> Any:
-    def number(parameters: Any, row: Any, start: Any, stop: Any) -> Any:
-        return parameters[row]
-
-    def field(parameters: Any, row: Any, start: Any, stop: Any) -> Any:
-        return parameters[row][start:stop]
-
-    return number if isinstance(parameters, numba.types.UniTuple) else field
-
-
-def at(value: Any, i: int) -> Any:
-    """Return a parameter's value for the i-th neuron of a block."""
-    return value[i] if isinstance(value, np.ndarray) else value
-
-
-@overload(at, inline="always")
-def _at_for(value: Any, i: Any) -> Any:
-    def number(value: Any, i: Any) -> Any:
-        return value
-
-    def element(value: Any, i: Any) -> Any:
-        return value[i]
-
-    return element if isinstance(value, numba.types.Array) else number
 
 
 @cache

@@ -1,7 +1,29 @@
-"""Parameters given as fields, one number per neuron, as compiled kernels take them."""
+"""Parameters as one tensor: numbers for all neurons, or fields of one number per neuron."""
+
+from typing import Any
 
 import torch
 from torch import Tensor
+
+Scalar = float | Tensor
+
+
+def stack(numbers: tuple[Scalar, ...], currents: Tensor) -> Tensor:
+    """Lay the numbers out as rows ``(8,)``, or ``(8, ...)`` if any of them is a field.
+
+    At least in single precision: in it a layer computes, also between currents in half precision.
+    """
+    dtype = torch.promote_types(currents.dtype, torch.float32)
+    kind: Any = {"dtype": dtype, "device": currents.device}
+    tensors = [each for each in numbers if isinstance(each, Tensor)]
+    if not tensors:
+        return torch.tensor(numbers, **kind)
+    shape: torch.Size = torch.broadcast_shapes(*(each.shape for each in tensors))  # type: ignore[no-untyped-call]
+    if all(size == 1 for size in shape):
+        rows = [torch.as_tensor(each, **kind).reshape(()) for each in numbers]
+    else:
+        rows = [torch.as_tensor(each, **kind).expand(shape) for each in numbers]
+    return torch.stack(rows)
 
 
 def rows_by_neuron(

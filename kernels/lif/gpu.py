@@ -13,34 +13,15 @@ from torch import Tensor
 
 from neuro.kernels.lif.fields import rows_by_neuron
 from neuro.kernels.lif.variant import PARAMETERS, Gradients, Outputs, Variant
-from neuro.kernels.surrogates import DERIVATIVES, coefficients
+from neuro.kernels.surrogates import coefficients
+from neuro.kernels.surrogates.gpu import KINDS, derivative
 
 _BLOCK = 256
-_KINDS = {name: kind for kind, name in enumerate(DERIVATIVES)}
 
 
 @triton.jit
-def _derivative(distance, sharp, peak, KIND: tl.constexpr):
-    far = tl.abs(distance)
-    if KIND == 0:  # sigmoid
-        e = tl.exp(-sharp * far)
-        share = 1.0 / (1.0 + e)
-        return peak * (e * share * share)
-    elif KIND == 1:  # atan
-        return 1.0 / (sharp * (distance * distance) + peak)
-    elif KIND == 2:  # triangle
-        return tl.maximum(peak - sharp * far, 0.0)
-    elif KIND == 3:  # rectangle
-        return tl.where(far < sharp, peak, 0.0)
-    elif KIND == 4:  # fast sigmoid
-        share = 1.0 / (sharp * far + peak)
-        return share * share
-    else:  # gaussian
-        return peak * tl.exp(-sharp * (distance * distance))
-
-
-@triton.jit
-def _parameter(parameters, row, index, mask, PERIOD, ACC: tl.constexpr):
+def parameter(parameters, row, index, mask, PERIOD, ACC: tl.constexpr):
+    """Load a row of parameters for neurons ``index``."""
     return tl.load(parameters + row * PERIOD + index % PERIOD, mask=mask, other=0.0).to(ACC)
 
 
@@ -65,19 +46,19 @@ def _forward(
 ):
     index = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     mask = index < neurons
-    threshold = _parameter(parameters, 0, index, mask, PERIOD, ACC)
-    reset_value = _parameter(parameters, 1, index, mask, PERIOD, ACC)
-    decay = _parameter(parameters, 2, index, mask, PERIOD, ACC)
-    gain = _parameter(parameters, 3, index, mask, PERIOD, ACC)
+    threshold = parameter(parameters, 0, index, mask, PERIOD, ACC)
+    reset_value = parameter(parameters, 1, index, mask, PERIOD, ACC)
+    decay = parameter(parameters, 2, index, mask, PERIOD, ACC)
+    gain = parameter(parameters, 3, index, mask, PERIOD, ACC)
     v = tl.load(potential + index, mask=mask, other=0.0).to(ACC)
     if SYNAPTIC:
         j = tl.load(current + index, mask=mask, other=0.0).to(ACC)
-        current_decay = _parameter(parameters, 4, index, mask, PERIOD, ACC)
+        current_decay = parameter(parameters, 4, index, mask, PERIOD, ACC)
     if ADAPTIVE:
         a = tl.load(adaptation + index, mask=mask, other=0.0).to(ACC)
-        beta = _parameter(parameters, 5, index, mask, PERIOD, ACC)
-        fade = _parameter(parameters, 6, index, mask, PERIOD, ACC)
-        weight = _parameter(parameters, 7, index, mask, PERIOD, ACC)
+        beta = parameter(parameters, 5, index, mask, PERIOD, ACC)
+        fade = parameter(parameters, 6, index, mask, PERIOD, ACC)
+        weight = parameter(parameters, 7, index, mask, PERIOD, ACC)
     offset = index
     for _ in range(steps):
         drive = gain * tl.load(currents + offset, mask=mask, other=0.0).to(ACC)
@@ -141,10 +122,10 @@ def _backward(
 ):
     index = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     mask = index < neurons
-    threshold = _parameter(parameters, 0, index, mask, PERIOD, ACC)
-    reset_value = _parameter(parameters, 1, index, mask, PERIOD, ACC)
-    decay = _parameter(parameters, 2, index, mask, PERIOD, ACC)
-    gain = _parameter(parameters, 3, index, mask, PERIOD, ACC)
+    threshold = parameter(parameters, 0, index, mask, PERIOD, ACC)
+    reset_value = parameter(parameters, 1, index, mask, PERIOD, ACC)
+    decay = parameter(parameters, 2, index, mask, PERIOD, ACC)
+    gain = parameter(parameters, 3, index, mask, PERIOD, ACC)
     v = tl.load(potential + index, mask=mask, other=0.0).to(ACC)
     to_v = tl.load(of_potential + index, mask=mask, other=0.0).to(ACC)
     g0 = tl.full([BLOCK], 0.0, ACC)
@@ -158,13 +139,13 @@ def _backward(
     if SYNAPTIC:
         j = tl.load(current + index, mask=mask, other=0.0).to(ACC)
         to_j = tl.load(of_current + index, mask=mask, other=0.0).to(ACC)
-        current_decay = _parameter(parameters, 4, index, mask, PERIOD, ACC)
+        current_decay = parameter(parameters, 4, index, mask, PERIOD, ACC)
     if ADAPTIVE:
         a = tl.load(adaptation + index, mask=mask, other=0.0).to(ACC)
         to_a = tl.load(of_adaptation + index, mask=mask, other=0.0).to(ACC)
-        beta = _parameter(parameters, 5, index, mask, PERIOD, ACC)
-        fade = _parameter(parameters, 6, index, mask, PERIOD, ACC)
-        weight = _parameter(parameters, 7, index, mask, PERIOD, ACC)
+        beta = parameter(parameters, 5, index, mask, PERIOD, ACC)
+        fade = parameter(parameters, 6, index, mask, PERIOD, ACC)
+        weight = parameter(parameters, 7, index, mask, PERIOD, ACC)
 
     # Forward again; each program reads back only what it wrote itself.
     offset = index
@@ -217,7 +198,7 @@ def _backward(
             if not DETACH:
                 to_spike = to_spike + (reset_value - u) * to_v
         # fire
-        to_distance = to_spike * _derivative(distance, sharp, peak, KIND)
+        to_distance = to_spike * derivative(distance, sharp, peak, KIND)
         to_u = to_u + to_distance
         to_bar = -to_distance
         to_height = to_v * spike
@@ -357,7 +338,7 @@ def backward(
             *coefficients(variant.surrogate, variant.sharpness),
             period,
             DETACH=variant.detach_reset,
-            KIND=_KINDS[variant.surrogate],
+            KIND=KINDS[variant.surrogate],
             OF_PARAMETERS=of_parameters,
             **_flags(variant, parameters.dtype),
         )

@@ -14,10 +14,9 @@ from neuro.kernels.compiled import (
     triton_unavailable,
 )
 from neuro.kernels.dispatch import Implementation, Op, choose
+from neuro.kernels.lif.fields import Scalar, stack
 from neuro.kernels.lif.variant import PARAMETERS, Gradients, Outputs, Variant
 from neuro.kernels.surrogates import DERIVATIVES
-
-Scalar = float | Tensor
 
 
 class _Forward(Protocol):
@@ -168,7 +167,7 @@ def lif(
         membrane_potential,
         absent if synaptic_current is None else synaptic_current,
         absent if adaptation is None else adaptation,
-        _stack(numbers, currents),
+        stack(numbers, currents),
         [
             synaptic_current is not None,
             adaptation is not None,
@@ -181,24 +180,6 @@ def lif(
         float(sharpness),
     )
     return Outputs(*outputs)
-
-
-def _stack(numbers: tuple[Scalar, ...], currents: Tensor) -> Tensor:
-    """Lay the numbers out as rows ``(8,)``, or ``(8, ...)`` if any of them is a field.
-
-    At least in single precision: in it a layer computes, also between currents in half precision.
-    """
-    dtype = torch.promote_types(currents.dtype, torch.float32)
-    kind: Any = {"dtype": dtype, "device": currents.device}
-    tensors = [each for each in numbers if isinstance(each, Tensor)]
-    if not tensors:
-        return torch.tensor(numbers, **kind)
-    shape: torch.Size = torch.broadcast_shapes(*(each.shape for each in tensors))  # type: ignore[no-untyped-call]
-    if all(size == 1 for size in shape):
-        rows = [torch.as_tensor(each, **kind).reshape(()) for each in numbers]
-    else:
-        rows = [torch.as_tensor(each, **kind).expand(shape) for each in numbers]
-    return torch.stack(rows)
 
 
 def _check(

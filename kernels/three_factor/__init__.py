@@ -1,1 +1,1 @@
-"""The local factor of a three-factor rule with the sigmoid surrogate."""
+"""Error fed back times the surrogate's factor, and the weight gradient it makes with the trace."""

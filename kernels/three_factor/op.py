@@ -1,105 +1,185 @@
-"""Feedback times the surrogate's derivative: the error of a layer's neurons, in one pass."""
+"""Three-factor products as operations of torch."""
 
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor
 
-from neuro.kernels.compiled import DTYPES, numba_unavailable
+from neuro.kernels.compiled import DTYPES, numba_unavailable, triton_devices, triton_unavailable
 from neuro.kernels.dispatch import Implementation, Op, choose
 
 
-class _Function(Protocol):
+class _Delta(Protocol):
     def __call__(
-        self, feedback: Tensor, distance: Tensor, delta: Tensor, *, slope: float, gain: float
+        self, projection: Tensor, error: Tensor, factor: Tensor, gain: float
+    ) -> Tensor: ...
+
+
+class _Gradient(Protocol):
+    def __call__(
+        self,
+        projection: Tensor,
+        error: Tensor,
+        factor: Tensor,
+        trace: Tensor,
+        weight_sum: Tensor,
+        bias_sum: Tensor,
+        gain: float,
     ) -> None: ...
 
 
-def _reference() -> _Function:
-    from neuro.kernels.three_factor.reference import sigmoid_factor
+class Functions(NamedTuple):
+    """What one implementation offers."""
 
-    return sigmoid_factor
-
-
-def _numba() -> _Function:
-    from neuro.kernels.three_factor.cpu import sigmoid_factor
-
-    return sigmoid_factor
+    delta: _Delta
+    gradient: _Gradient
 
 
-SIGMOID_FACTOR: Op[_Function] = Op(
-    "sigmoid_factor",
+def _reference() -> Functions:
+    from neuro.kernels.three_factor.reference import three_factor, three_factor_gradient
+
+    return Functions(three_factor, three_factor_gradient)
+
+
+def _numba() -> Functions:
+    from neuro.kernels.three_factor.cpu import three_factor, three_factor_gradient
+
+    return Functions(three_factor, three_factor_gradient)
+
+
+def _triton() -> Functions:
+    from neuro.kernels.three_factor.gpu import three_factor, three_factor_gradient
+
+    return Functions(three_factor, three_factor_gradient)
+
+
+THREE_FACTOR: Op[Any] = Op(
+    "three_factor",
     (
         Implementation("numba", _numba, ("cpu",), DTYPES, numba_unavailable),
-        Implementation("reference", _reference),
+        Implementation("triton", _triton, triton_devices, DTYPES, triton_unavailable),
+        Implementation("reference", _reference, None, DTYPES),
     ),
 )
 
 
-def sigmoid_factor(
-    feedback: Tensor,
-    distance: Tensor,
-    *,
-    slope: float,
-    gain: float = 1.0,
-    out: Tensor | None = None,
-) -> Tensor:
-    """Multiply the feedback by the derivative of the sigmoid surrogate.
+def three_factor(projection: Tensor, error: Tensor, factor: Tensor, *, gain: float = 1.0) -> Tensor:
+    """Send the output error to a layer and through its surrogate.
 
     ::
 
-        delta = gain * feedback * slope * sig(x) * (1 - sig(x)),    x = slope * distance
-        sig(x) * (1 - sig(x)) = e / (1 + e)^2,                      e = exp(-|x|)
-
-    The second form is the one computed: it keeps full relative precision far from the threshold.
+        delta = gain * (M e) * factor               factor = psi(u - threshold) * du/dI
 
     Args:
-        feedback: error fed back to each neuron, of ``distance``'s shape; or with every trailing
-            dimension 1 after the leading ones agree, such as (B, C, 1, 1) for (B, C, H, W).
-        distance: membrane potential minus threshold, any shape, contiguous.
-        slope: slope of the sigmoid, > 0.
+        projection: ``M^T``, ``(m, n)``, as all operands contiguous and single or double precision.
+        error: e, ``(B, m)``.
+        factor: of the layer's neurons, ``(B, ...)`` with n of them a sample.
         gain: factor on the result.
-        out: buffer for the result, of ``distance``'s shape.
 
     Returns:
-        delta, of ``distance``'s shape.
+        delta, of ``factor``'s shape.
 
     Raises:
-        ValueError: shapes, dtypes or devices do not fit, a tensor is not contiguous, or needs a
-            gradient.
+        ValueError: shapes, dtypes or devices do not fit, or a tensor is not contiguous.
         KernelError: ``NEURO_KERNELS`` asks for an implementation that cannot serve this call.
     """
-    delta = torch.empty_like(distance) if out is None else out
-    _check(feedback, distance, delta)
-    function = choose(SIGMOID_FACTOR, distance.device, distance.dtype).function
-    function(feedback, distance, delta, slope=slope, gain=gain)
-    return delta
+    _check("three_factor", projection, error, factor)
+    delta = cast(Tensor, _delta(projection, error, factor.flatten(1), float(gain)))
+    return delta.view(factor.shape)
 
 
-def _check(feedback: Tensor, distance: Tensor, delta: Tensor) -> None:
-    if not distance.is_floating_point():
-        raise ValueError(f"sigmoid_factor: distance must be floating, got {distance.dtype}")
-    if delta.shape != distance.shape:
+def three_factor_gradient(
+    projection: Tensor,
+    error: Tensor,
+    factor: Tensor,
+    trace: Tensor,
+    weight_sum: Tensor,
+    bias_sum: Tensor | None = None,
+    *,
+    gain: float = 1.0,
+) -> None:
+    """Add a dense synapse's three-factor gradient for one time step, in place.
+
+    ::
+
+        weight_sum += delta^T a,    bias_sum += sum_b delta,    delta = gain * (M e) * factor
+
+    ``delta`` is never held beyond a tile of neurons.
+
+    Args:
+        projection, error, factor, gain: as for :func:`three_factor`; ``factor`` is ``(B, n)``.
+        trace: a, the presynaptic activity, ``(B, N_in)``.
+        weight_sum: ``(n, N_in)``.
+        bias_sum: ``(n,)``, or ``None`` for a synapse without bias.
+
+    Raises:
+        ValueError: shapes, dtypes or devices do not fit, or a tensor is not contiguous.
+        KernelError: ``NEURO_KERNELS`` asks for an implementation that cannot serve this call.
+    """
+    _check("three_factor_gradient", projection, error, factor)
+    neurons = projection.shape[1]
+    bias = error.new_empty(0) if bias_sum is None else bias_sum
+    fits = trace.dim() == 2 and len(trace) == len(error)
+    fits = fits and weight_sum.shape == (neurons, trace.shape[1]) and bias.numel() in (0, neurons)
+    if not fits or not all(
+        each.is_contiguous() and (each.dtype, each.device) == (error.dtype, error.device)
+        for each in (trace, weight_sum, bias)
+    ):
         raise ValueError(
-            f"sigmoid_factor: out is {tuple(delta.shape)}, distance {tuple(distance.shape)}"
+            f"three_factor_gradient: for {neurons} neurons and an error {tuple(error.shape)} "
+            f"{error.dtype}, trace {tuple(trace.shape)}, weight_sum {tuple(weight_sum.shape)} and "
+            f"bias_sum {tuple(bias.shape)} do not fit, or are not contiguous"
         )
-    leading = feedback.dim()
-    while leading and feedback.shape[leading - 1] == 1:
-        leading -= 1
-    if feedback.dim() != distance.dim() or feedback.shape[:leading] != distance.shape[:leading]:
-        raise ValueError(
-            f"sigmoid_factor: feedback {tuple(feedback.shape)} does not spread over distance "
-            f"{tuple(distance.shape)}: equal leading dimensions, then ones"
-        )
-    for name, tensor in {"feedback": feedback, "distance": distance, "out": delta}.items():
-        if (tensor.dtype, tensor.device) != (distance.dtype, distance.device):
+    _gradient(projection, error, factor, trace, weight_sum, bias, float(gain))
+
+
+def _check(op: str, projection: Tensor, error: Tensor, factor: Tensor) -> None:
+    operands = {"projection": projection, "error": error, "factor": factor}
+    for name, each in operands.items():
+        if each.dtype not in DTYPES or not each.is_contiguous():
             raise ValueError(
-                f"sigmoid_factor: {name} is {tensor.dtype} on {tensor.device}, "
-                f"distance is {distance.dtype} on {distance.device}"
+                f"{op}: {name} must be contiguous float32 or float64, got {each.dtype}, strides "
+                f"{each.stride()}"
             )
-        if not tensor.is_contiguous():
-            raise ValueError(f"sigmoid_factor: {name} is not contiguous; call .contiguous() on it")
-        if tensor.requires_grad:
-            raise ValueError(
-                f"sigmoid_factor: {name} needs a gradient, but nothing is recorded here"
-            )
+    kinds = {(each.dtype, each.device) for each in operands.values()}
+    shaped = projection.dim() == 2 and error.dim() == 2 and factor.dim() >= 2
+    if (
+        len(kinds) > 1
+        or not shaped
+        or error.shape[1] != len(projection)
+        or factor.shape[0] != len(error)
+        or factor.shape[1:].numel() != projection.shape[1]
+    ):
+        told = ", ".join(f"{name} {tuple(each.shape)}" for name, each in operands.items())
+        raise ValueError(f"{op}: {told} do not fit, or differ in dtype or device")
+
+
+@torch.library.custom_op("neuro::three_factor", mutates_args=())
+def _delta(projection: Tensor, error: Tensor, factor: Tensor, gain: float) -> Tensor:
+    functions = choose(THREE_FACTOR, error.device, error.dtype).function
+    found: Tensor = functions.delta(projection, error, factor, gain)
+    return found
+
+
+@torch.library.custom_op("neuro::three_factor_gradient", mutates_args=("weight_sum", "bias_sum"))
+def _gradient(
+    projection: Tensor,
+    error: Tensor,
+    factor: Tensor,
+    trace: Tensor,
+    weight_sum: Tensor,
+    bias_sum: Tensor,
+    gain: float,
+) -> None:
+    functions = choose(THREE_FACTOR, error.device, error.dtype).function
+    functions.gradient(projection, error, factor, trace, weight_sum, bias_sum, gain)
+
+
+@_delta.register_fake
+def _(projection: Tensor, error: Tensor, factor: Tensor, gain: float) -> Any:
+    return torch.empty_like(factor)
+
+
+@_gradient.register_fake
+def _(*_: Any) -> None:
+    return None

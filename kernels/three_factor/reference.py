@@ -1,14 +1,27 @@
-"""The sigmoid factor in plain torch: the definition the other implementations must match."""
+"""Three-factor products in plain torch: what the other implementations must equal."""
 
 import torch
 from torch import Tensor
 
 
 @torch.no_grad()
-def sigmoid_factor(
-    feedback: Tensor, distance: Tensor, delta: Tensor, *, slope: float, gain: float
+def three_factor(projection: Tensor, error: Tensor, factor: Tensor, gain: float) -> Tensor:
+    """Return delta ``(B, n)``."""
+    return (error @ projection).mul_(factor).mul_(gain)
+
+
+@torch.no_grad()
+def three_factor_gradient(
+    projection: Tensor,
+    error: Tensor,
+    factor: Tensor,
+    trace: Tensor,
+    weight_sum: Tensor,
+    bias_sum: Tensor,
+    gain: float,
 ) -> None:
-    """Fill ``delta``."""
-    e = torch.mul(distance, slope, out=delta).abs_().neg_().exp_()
-    torch.div(e, (1 + e).square_(), out=delta)
-    delta.mul_(feedback).mul_(gain * slope)
+    """Add to ``weight_sum`` ``(n, N_in)`` and, unless it is empty, to ``bias_sum`` ``(n,)``."""
+    delta = three_factor(projection, error, factor, gain)
+    weight_sum.addmm_(delta.t(), trace)
+    if bias_sum.numel():
+        bias_sum.add_(delta.sum(0))

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor
 
 from neuro.layers import Network
 from neuro.learning.direct import DirectOptions, DirectRule, random_feedback
@@ -40,7 +39,7 @@ class DFA(DirectRule):
         super().__init__(network, options, generator=generator)
         self.feedback = random_feedback(network, options, options.feedback_scale, generator)
 
-    def project(self, name: str, error: Tensor) -> Tensor:
+    def feedback_of(self, name: str) -> Feedback:
         feedback = self.feedback[name]
         assert isinstance(feedback, Feedback)
-        return feedback.project(error)
+        return feedback

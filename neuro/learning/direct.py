@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from neuro.errors import UsageError
 from neuro.layers import Network
+from neuro.learning.credit import Credit
 from neuro.learning.feedback import Feedback
 from neuro.learning.online import Moment, OnlineOptions, OnlineRule
 
@@ -33,7 +34,7 @@ class DirectOptions(OnlineOptions):
 
 
 class DirectRule(OnlineRule):
-    """Base of rules with ``g_l[t] = f_l(e[t - delay])``: subclasses give ``f`` as ``project``."""
+    """Base of rules with ``g_l[t] = M_l e[t - delay]``: subclasses say where ``M`` comes from."""
 
     def __init__(
         self, network: Network, options: DirectOptions, *, generator: torch.Generator
@@ -44,17 +45,17 @@ class DirectRule(OnlineRule):
         self._errors = LateErrors(options.feedback_delay)
 
     @abstractmethod
-    def project(self, name: str, error: Tensor) -> Tensor:
-        """Return ``g`` of layer ``name`` for an error ``(B, m)``."""
+    def feedback_of(self, name: str) -> Feedback:
+        """Return the feedback of layer ``name``."""
 
     def begin(self, batch_like: Tensor, timesteps: int, generator: torch.Generator) -> None:
         self._errors.clear()
 
-    def credit(self, moment: Moment) -> dict[str, Tensor]:
+    def credit(self, moment: Moment) -> dict[str, Credit]:
         delivered = self._errors.deliver(moment.error / moment.batch)
         if delivered is None:
             return {}
-        return {name: self.project(name, delivered) for name in self.network.neuron_nodes}
+        return {name: self.feedback_of(name).send(delivered) for name in self.network.neuron_nodes}
 
 
 class LateErrors:

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch import Tensor
 
 from neuro.layers import Network
+from neuro.learning.credit import Credit
 from neuro.learning.direct import DirectOptions, DirectRule, random_feedback
 from neuro.learning.feedback import Feedback
 from neuro.learning.gradients import add_gradient
@@ -60,12 +60,9 @@ class DKP(DirectRule):
             network, options, options.feedback_scale, generator, trainable=True
         )
 
-    def project(self, name: str, error: Tensor) -> Tensor:
-        return self._feedback(name).project(error)
-
-    def credit(self, moment: Moment) -> dict[str, Tensor]:
+    def credit(self, moment: Moment) -> dict[str, Credit]:
         for name in self.feedback:
-            feedback = self._feedback(name)
+            feedback = self.feedback_of(name)
             trace = moment.record.traces[name]
             if self.options.centre_activity:
                 trace = trace - trace.mean(0)
@@ -86,7 +83,7 @@ class DKP(DirectRule):
             {"params": feedback, "lr": scaled, "weight_decay": decay},
         ]
 
-    def _feedback(self, name: str) -> Feedback:
+    def feedback_of(self, name: str) -> Feedback:
         feedback = self.feedback[name]
         assert isinstance(feedback, Feedback)
         return feedback

@@ -7,7 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from neuro.errors import UsageError
+from neuro.kernels import opzo_response, opzo_update
 from neuro.layers.linear_maps import average_pool, upsample
+from neuro.learning.credit import Credit, SentBack
+from neuro.learning.noise import LayerNoise
 
 
 class Feedback(nn.Module):
@@ -59,8 +62,15 @@ class Feedback(nn.Module):
 
     def project(self, error: Tensor) -> Tensor:
         """Return ``g = M e``: ``(B, m) -> (B, *layer_shape)``."""
-        credit = (error @ self.projection).view(-1, *self.grid)
-        return upsample(credit, self.block) if self.block > 1 else credit
+        credit = self.send(error)
+        return credit.written_out() if isinstance(credit, SentBack) else credit
+
+    def send(self, error: Tensor) -> Credit:
+        """Return ``g = M e`` for an error ``(B, m)``, not written out where every neuron has a row
+        of its own."""
+        if self.block == 1:
+            return SentBack(self.projection, error, self.layer_shape)
+        return upsample((error @ self.projection).view(-1, *self.grid), self.block)
 
     def correlate(self, activity: Tensor, outputs: Tensor) -> Tensor:
         """Return ``mean_b o_b a_b^T`` in the shape of ``projection``.
@@ -118,20 +128,22 @@ class MomentumFeedback(Feedback):
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
         self.register_buffer("weight_left", torch.ones((), dtype=torch.float64))
 
-    def project(self, error: Tensor) -> Tensor:
+    def send(self, error: Tensor) -> Credit:
         if self.bias_correction and int(self.updates) > 0:
             error = error / (1 - float(self.weight_left))
-        return super().project(error)
+        return super().send(error)
 
-    def predict(self, noise: Tensor) -> Tensor:
+    def predict(self, noise: LayerNoise) -> Tensor:
         """Return ``z^T M``, what M says the noise adds to the outputs: ``(B, m)``."""
-        return self._rows(noise) @ self.projection.t() * self.block**2
+        if self.block == 1:
+            return noise.scaled(opzo_response(self.projection, noise.stream, noise.samples))
+        return self._rows(noise.values(self.projection)) @ self.projection.t() * self.block**2
 
-    def absorb(self, noise: Tensor, outputs: Tensor, gain: float) -> None:
+    def absorb(self, noise: LayerNoise, outputs: Tensor, gain: float) -> None:
         """Take in one estimate, in place: ``M <- lam_k M + (1 - lam_k) gain mean_b z_b o_b^T``.
 
         Args:
-            noise: z, ``(B, *layer_shape)``.
+            noise: z.
             outputs: o, ``(B, m)``.
             gain: factor on the estimate.
         """
@@ -139,7 +151,9 @@ class MomentumFeedback(Feedback):
         self._add(noise, outputs, keep=1 - step, factor=step * gain)
         self.weight_left *= 1 - step
 
-    def correct(self, noise: Tensor, surprise: Tensor, gain: float, largest_step: float) -> None:
+    def correct(
+        self, noise: LayerNoise, surprise: Tensor, gain: float, largest_step: float
+    ) -> None:
         """Take in, in place, what M and its fellows did not explain of the outputs::
 
             M <- M + step * gain * mean_b z_b r_b^T        step = min(1 - lam_k, largest_step)
@@ -148,7 +162,7 @@ class MomentumFeedback(Feedback):
         ``1 - step`` as in :meth:`absorb`.
 
         Args:
-            noise: z, ``(B, *layer_shape)``.
+            noise: z.
             surprise: r, ``(B, m)``.
             gain: factor on the estimate.
             largest_step: bound that keeps the regression stable.
@@ -164,7 +178,11 @@ class MomentumFeedback(Feedback):
         momentum = min(self.momentum, count / (count + self.ramp)) if self.ramp else self.momentum
         return 1 - momentum
 
-    def _add(self, noise: Tensor, outputs: Tensor, *, keep: float, factor: float) -> None:
-        self.projection.addmm_(
-            outputs.t(), self._rows(noise), beta=keep, alpha=factor / noise.shape[0]
-        )
+    def _add(self, noise: LayerNoise, outputs: Tensor, *, keep: float, factor: float) -> None:
+        factor /= noise.samples
+        if self.block == 1:
+            weighted = noise.scaled(outputs)
+            opzo_update(self.projection, weighted, noise.stream, keep=keep, factor=factor)
+            return
+        rows = self._rows(noise.values(self.projection))
+        self.projection.addmm_(outputs.t(), rows, beta=keep, alpha=factor)

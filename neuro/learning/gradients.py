@@ -5,7 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from neuro.layers import Network, Synapse
+from neuro.kernels import three_factor_gradient
+from neuro.layers import Linear, Network, Synapse
+from neuro.learning.credit import SentThrough, write_out
 from neuro.learning.signals import classify_signals
 
 
@@ -55,7 +57,14 @@ class GradientSums:
         """Return the effective weight of a synapse, detached."""
         return self._synapses[name].weight
 
-    def add(self, name: str, delta: Tensor, activity: Tensor, *, may_recur: bool = False) -> None:
+    def add(
+        self,
+        name: str,
+        delta: Tensor | SentThrough,
+        activity: Tensor,
+        *,
+        may_recur: bool = False,
+    ) -> None:
         """Add ``sum_b delta_b activity_b^T``.
 
         With ``may_recur`` the product waits: while the very same activity tensor comes again, only
@@ -65,10 +74,10 @@ class GradientSums:
         if not may_recur:
             self._add_product(entry, delta, activity)
         elif activity is entry.recurring_activity and entry.recurring_delta is not None:
-            entry.recurring_delta = entry.recurring_delta + delta
+            entry.recurring_delta = entry.recurring_delta + write_out(delta)
         else:
             self._flush_recurring(entry)
-            entry.recurring_activity, entry.recurring_delta = activity, delta
+            entry.recurring_activity, entry.recurring_delta = activity, write_out(delta)
 
     def deposit(self) -> None:
         """Add the sums to ``parameter.grad`` and start again from zero."""
@@ -90,12 +99,31 @@ class GradientSums:
             self._add_product(entry, entry.recurring_delta, entry.recurring_activity)
         entry.recurring_activity = entry.recurring_delta = None
 
-    def _add_product(self, entry: _Synaptic, delta: Tensor, activity: Tensor) -> None:
-        product = entry.synapse.weight_gradient(delta, activity)
-        entry.weight_sum = product if entry.weight_sum is None else entry.weight_sum.add_(product)
-        if entry.synapse.bias is not None:
-            total = entry.synapse.bias_gradient(delta)
-            entry.bias_sum = total if entry.bias_sum is None else entry.bias_sum.add_(total)
+    def _add_product(self, entry: _Synaptic, delta: Tensor | SentThrough, activity: Tensor) -> None:
+        synapse = entry.synapse
+        if entry.weight_sum is None:
+            entry.weight_sum = torch.zeros_like(entry.weight)
+            if synapse.bias is not None:
+                entry.bias_sum = torch.zeros_like(synapse.bias)
+        dense = type(synapse).weight_gradient is Linear.weight_gradient
+        if dense and isinstance(delta, SentThrough):
+            three_factor_gradient(
+                delta.sent.projection,
+                delta.sent.error.contiguous(),
+                delta.factor,
+                activity.contiguous(),
+                entry.weight_sum,
+                entry.bias_sum,
+                gain=delta.gain,
+            )
+            return
+        delta = write_out(delta)
+        if dense:
+            entry.weight_sum.addmm_(delta.t(), activity)
+        else:
+            entry.weight_sum.add_(synapse.weight_gradient(delta, activity))
+        if entry.bias_sum is not None:
+            entry.bias_sum.add_(synapse.bias_gradient(delta))
 
 
 def add_gradient(parameter: Tensor, gradient: Tensor) -> None:

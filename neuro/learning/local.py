@@ -77,7 +77,6 @@ class LocalReadouts(nn.ModuleDict):
 
     def learn(
         self,
-        network: Network,
         record: StepRecord,
         objective: Objective,
         targets: Tensor,
@@ -86,7 +85,6 @@ class LocalReadouts(nn.ModuleDict):
         """Train the read-outs on one step and return the credit ``g`` of each layer.
 
         Args:
-            network: the network they read.
             record: the step.
             objective: the loss, the same as at the network's output.
             targets: ``(B,)``.
@@ -95,7 +93,7 @@ class LocalReadouts(nn.ModuleDict):
         credit = {}
         for name, readout in self.items():
             assert isinstance(readout, LocalReadout)
-            spikes = record.spikes(name, network.neuron_nodes[name])
+            spikes = record.spikes[name]
             features = readout.features(spikes) * readout.scale
             error = objective.errors(readout.logits(features), targets) / targets.shape[0]
             readout.learn(error, record.traces[name])

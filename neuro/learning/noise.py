@@ -1,37 +1,70 @@
-"""Perturbations for zeroth-order estimation: i.i.d. with zero mean and ``E[z z^T] = I``."""
+"""Perturbations for zeroth-order estimation: i.i.d. with zero mean and ``E[z z^T] = I``.
 
-from math import prod
-from typing import Literal
+No perturbation is held: a seed names it, and whoever needs it draws it again.
+"""
+
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
+from neuro.kernels import NoiseStream
+from neuro.kernels import noise as write_out
+
 NoiseKind = Literal["gaussian", "rademacher", "sphere"]
 
 
-def draw_noise(kind: NoiseKind, like: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw one perturbation per sample and neuron.
+class LayerNoise(NamedTuple):
+    """The perturbation z of one layer at one time step, ``(B, *layer_shape)``.
+
+    ``stream`` names numbers drawn independently; ``radius`` ``(B,)``, if any, scales each sample's.
+    """
+
+    stream: NoiseStream
+    samples: int
+    layer_shape: tuple[int, ...]
+    radius: Tensor | None = None
+
+    def values(self, like: Tensor) -> Tensor:
+        """Write z out, in the dtype and on the device of ``like``."""
+        z = write_out(self.stream, like.new_empty((self.samples, *self.layer_shape)))
+        return z if self.radius is None else z * _by_sample(self.radius, z)
+
+    def scaled(self, per_sample: Tensor) -> Tensor:
+        """Return ``per_sample`` ``(B, ...)`` times what z has over the numbers of the stream."""
+        if self.radius is None:
+            return per_sample
+        return per_sample * _by_sample(self.radius, per_sample)
+
+
+def draw_seed(generator: torch.Generator) -> int:
+    """Draw the seed of a batch's perturbations."""
+    seed = torch.randint(2**62, (), generator=generator, device=generator.device)
+    return int(seed)
+
+
+def layer_noise(
+    kind: NoiseKind, seed: int, layer: int, step: int, like: Tensor, layer_shape: tuple[int, ...]
+) -> LayerNoise:
+    """Name the perturbation of a layer at a time step.
 
     gaussian: ``z ~ N(0, I)``. rademacher: ``z = +-1`` with equal odds. sphere: uniform on the
     sphere of radius ``sqrt(n)`` for n neurons, so that ``E[z z^T] = I`` there too.
 
     Args:
         kind: the distribution.
-        like: ``(B, ...)``, gives shape, type and device.
-        generator: on the same device as ``like``.
-
-    Returns:
-        ``(B, ...)``.
+        seed: of the batch.
+        layer, step: tell perturbations of one batch apart.
+        like: any tensor of the batch, for its size, dtype and device.
+        layer_shape: ``(N,)`` or ``(C, H, W)``.
     """
-    if kind == "rademacher":
-        signs = torch.empty_like(like, memory_format=torch.contiguous_format)
-        return signs.bernoulli_(0.5, generator=generator).mul_(2).sub_(1)
-    noise = torch.empty_like(like, memory_format=torch.contiguous_format)
-    noise.normal_(generator=generator)
-    if kind == "sphere":
-        flat = noise.flatten(1)
-        length = torch.linalg.vector_norm(flat, dim=1, keepdim=True)
-        radius = float(prod(like.shape[1:])) ** 0.5
-        on_sphere: Tensor = (flat * (radius / length)).view_as(like)
-        return on_sphere
-    return noise
+    stream = NoiseStream("rademacher" if kind == "rademacher" else "gaussian", seed, layer, step)
+    noise = LayerNoise(stream, like.shape[0], tuple(layer_shape))
+    if kind != "sphere":
+        return noise
+    lengths = torch.linalg.vector_norm(noise.values(like).flatten(1), dim=1)
+    return noise._replace(radius=torch.Size(layer_shape).numel() ** 0.5 / lengths)
+
+
+def _by_sample(numbers: Tensor, like: Tensor) -> Tensor:
+    return numbers.view(-1, *(1,) * (like.dim() - 1))

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from neuro.errors import UsageError
 from neuro.layers import Network
+from neuro.learning.credit import Credit, add_credit
 from neuro.learning.gradients import GradientSums
 from neuro.learning.local import LocalReadouts
 from neuro.learning.objective import Objective
@@ -117,9 +118,12 @@ class OnlineRule(LearningRule):
         """Return the noise of time step ``index``, or None for a clean forward."""
         return None
 
-    def credit(self, moment: Moment) -> Mapping[str, Tensor]:
+    def credit(self, moment: Moment) -> Mapping[str, Credit]:
         """Return ``g = dL/ds`` by layer, divided by the batch size."""
         return {}
+
+    def conclude(self, moment: Moment) -> None:
+        """Learn from a step what its own credit must not know yet; called once it is used up."""
 
     @torch.no_grad()
     def learn(
@@ -143,16 +147,23 @@ class OnlineRule(LearningRule):
         for index, x in enumerate(inputs):
             if forward is None:
                 sums = GradientSums(self.network)
-                forward = ForwardPass(self.network, sums, x, reuse_constant_input=not online)
+                forward = ForwardPass(
+                    self.network,
+                    sums,
+                    x,
+                    reuse_constant_input=not online,
+                    keep_spikes=self.local is not None,
+                )
                 self.begin(x, timesteps, generator)
             record = forward.step(x, self.perturbation(index))
             error = objective.errors(record.logits, targets)
             moment = Moment(index, timesteps, record, error, targets, objective)
             self._assign(forward, moment)
+            self.conclude(moment)
             loss = loss.to(error) + objective.losses(record.logits, targets).mean()
             logits = record.logits if index == 0 else logits + record.logits
             for name, count in record.spike_counts.items():
-                rate = count / record.distances[name].numel()
+                rate = count / record.factors[name].numel()
                 rates[name] = rates[name] + rate if name in rates else rate
             seen += 1
             if online and after_step is not None:
@@ -173,14 +184,13 @@ class OnlineRule(LearningRule):
         credit = dict(self.credit(moment))
         if self.local is not None:
             local = self.local.learn(
-                self.network,
                 moment.record,
                 moment.objective,
                 moment.targets,
                 self.options.local_weight,
             )
             for name, part in local.items():
-                credit[name] = credit[name] + part if name in credit else part
+                credit[name] = add_credit(credit.get(name), part)
         assigned: dict[str, Tensor] | None = {} if self.probe else None
         propagate(forward, moment.record, error, credit, exact=self.exact, received=assigned)
         if self.probe is not None and assigned is not None:

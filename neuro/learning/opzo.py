@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from neuro.errors import UsageError
 from neuro.layers import Network
+from neuro.learning.credit import Credit, add_credit
 from neuro.learning.direct import DirectOptions, DirectRule, LateErrors, blocks_of
 from neuro.learning.feedback import MomentumFeedback
 from neuro.learning.local import LocalReadout
@@ -136,32 +137,30 @@ class OPZO(DirectRule):
     def perturbation(self, index: int) -> Perturbation:
         return self._source.step(index)
 
-    def project(self, name: str, error: Tensor) -> Tensor:
-        return _momentum(self.feedback, name).project(error)
+    def feedback_of(self, name: str) -> MomentumFeedback:
+        return _momentum(self.feedback, name)
 
-    def credit(self, moment: Moment) -> dict[str, Tensor]:
-        logits = self._centred(moment.record.logits)
-        middle = self.intermediate
-        middle_logits = None if middle is None else middle.logits(moment)
-        if self.options.feedback_order == "before":
-            credit = super().credit(moment)
-            extra = {} if middle is None else middle.credit(moment, middle_logits)
-            self._absorb(moment, logits, middle_logits)
-        else:
-            self._absorb(moment, logits, middle_logits)
-            credit = super().credit(moment)
-            extra = {} if middle is None else middle.credit(moment, middle_logits)
-        for name, part in extra.items():
-            credit[name] = credit[name] + part if name in credit else part
+    def credit(self, moment: Moment) -> dict[str, Credit]:
+        if self.options.feedback_order == "after":
+            self._absorb(moment)
+        credit = super().credit(moment)
+        if self.intermediate is not None:
+            for name, part in self.intermediate.credit(moment).items():
+                credit[name] = add_credit(credit.get(name), part)
         return credit
 
-    def _absorb(self, moment: Moment, logits: Tensor, middle_logits: Tensor | None) -> None:
+    def conclude(self, moment: Moment) -> None:
+        if self.options.feedback_order == "before":
+            self._absorb(moment)
+
+    def _absorb(self, moment: Moment) -> None:
         limit = self.options.freeze_feedback_after
         if limit is not None and int(self.batches) > limit:
             return
+        logits = self._centred(moment.record.logits)
         self._update(self.feedback, self._pair(moment, "output", logits))
-        if self.intermediate is not None and middle_logits is not None:
-            estimate = self._pair(moment, "middle", middle_logits)
+        if self.intermediate is not None:
+            estimate = self._pair(moment, "middle", self.intermediate.logits(moment))
             self._update(self.intermediate.feedback, estimate)
 
     def _update(self, matrices: nn.ModuleDict, outputs: Tensor | None) -> None:
@@ -239,17 +238,16 @@ class Intermediate(nn.Module):
         """Return the classifier's logits ``(B, m)`` on what the middle layer emits."""
         return self.readout.logits(self.readout.features(moment.record.values[self.middle]))
 
-    def credit(self, moment: Moment, logits: Tensor | None) -> dict[str, Tensor]:
+    def credit(self, moment: Moment) -> dict[str, Credit]:
         """Train the classifier on this step; return the credit of the middle layer and below."""
-        assert logits is not None
-        error = moment.objective.errors(logits, moment.targets) / moment.batch
+        error = moment.objective.errors(self.logits(moment), moment.targets) / moment.batch
         self.readout.learn(error, moment.record.traces[self.middle])
-        shape = moment.record.distances[self.middle].shape
-        credit = {self.middle: self.readout.credit(error, shape)}
+        shape = moment.record.factors[self.middle].shape
+        credit: dict[str, Credit] = {self.middle: self.readout.credit(error, shape)}
         late = self.errors.deliver(error)
         if late is not None:
             for name in self.feedback:
-                credit[name] = _momentum(self.feedback, name).project(late)
+                credit[name] = _momentum(self.feedback, name).send(late)
         return credit
 
 

@@ -10,13 +10,13 @@ from typing import Any, Literal, NamedTuple
 from torch import Tensor
 
 from neuro.errors import UsageError
-from neuro.kernels import lif_step, sigmoid_factor
+from neuro.kernels import online_step
 from neuro.layers import INPUT, LinearMap, Network, Spiking, Synapse
+from neuro.learning.credit import Credit, SentBack, SentThrough, write_out
 from neuro.learning.gradients import GradientSums
+from neuro.learning.noise import LayerNoise
 from neuro.learning.signals import classify_signals
 from neuro.learning.traces import Trace
-from neuro.neurons import LIF
-from neuro.surrogate import Sigmoid, heaviside
 
 NoiseSite = Literal["post", "pre"]
 
@@ -28,7 +28,7 @@ class Perturbation(NamedTuple):
     membrane potential before the neuron fires.
     """
 
-    noise: Mapping[str, Tensor]
+    noise: Mapping[str, LayerNoise]
     alpha: float
     site: NoiseSite
 
@@ -36,22 +36,20 @@ class Perturbation(NamedTuple):
 class StepRecord(NamedTuple):
     """What one time step leaves for the learning rule.
 
-    ``logits``: ``(B, m)``. By spiking layer: ``distances`` = membrane potential - threshold when
-    the neurons fired, ``traces`` = eligibility trace of the spikes (without the layer's scale,
-    never noisy), ``spike_counts`` = how many fired, in all. ``activities``: by synapse, the
-    presynaptic factor of its weight gradient. ``values``: what every node sent on, noise included.
+    ``logits``: ``(B, m)``. By spiking layer: ``factors`` = ``psi(u - threshold) * du/dI``, the
+    error of the input current per error of the spikes, ``traces`` = eligibility trace of the spikes
+    (without the layer's scale, never noisy), ``spike_counts`` = how many fired, in all, ``spikes``
+    = 0 or 1, where they are kept. ``activities``: by synapse, the presynaptic factor of its weight
+    gradient. ``values``: what every node sent on, noise included.
     """
 
     logits: Tensor
-    distances: dict[str, Tensor]
+    factors: dict[str, Tensor]
     traces: dict[str, Tensor]
     spike_counts: dict[str, Tensor]
     activities: dict[str, Tensor]
     values: dict[str, Tensor]
-
-    def spikes(self, name: str, layer: Spiking) -> Tensor:
-        """Return the spikes (0 or 1, without noise) of a layer."""
-        return heaviside(self.distances[name], inclusive=layer.neuron.inclusive)
+    spikes: dict[str, Tensor]
 
 
 class ForwardPass:
@@ -62,6 +60,7 @@ class ForwardPass:
         sums: holds the effective weights of the batch.
         batch_like: any tensor of the batch, for its size, type and device.
         reuse_constant_input: keep the first layer's current while the input stays the same tensor.
+        keep_spikes: record every layer's spikes apart from what it emits.
     """
 
     def __init__(
@@ -71,10 +70,12 @@ class ForwardPass:
         batch_like: Tensor,
         *,
         reuse_constant_input: bool = True,
+        keep_spikes: bool = False,
     ) -> None:
         self.network = network
         self.sums = sums
         self.reuse = reuse_constant_input
+        self.keep_spikes = keep_spikes
         self.signals = classify_signals(network)
         self._state: dict[str, Any] = network.initial_state(
             batch_like.shape[0], batch_like.device, batch_like.dtype
@@ -94,7 +95,7 @@ class ForwardPass:
         self._last_input = x
         values = {INPUT: x}
         past = {INPUT: x}
-        record = StepRecord(x, {}, {}, {}, {}, values)
+        record = StepRecord(x, {}, {}, {}, {}, values, {})
         for name, module in self.network.nodes.items():
             sources = self.network.sources[name]
             kind = self.signals[sources[0]].kind
@@ -126,51 +127,72 @@ class ForwardPass:
     ) -> Tensor:
         """Advance one spiking layer; return what it emits."""
         neuron = layer.neuron
-        noise, alpha, after_firing = None, 0.0, True
-        if perturbation is not None:
-            noise, alpha = perturbation.noise.get(name), perturbation.alpha
-            after_firing = perturbation.site == "post"
+        arguments = neuron.kernel_arguments()
+        if arguments is None:
+            return self._fire_by_hand(name, layer, current, perturbation, record)
         trace = self._traces[name]
-        if type(neuron) is LIF and neuron.input_gain == 1:
-            if noise is not None and not after_firing:
-                current = current.add(noise, alpha=alpha)
-            step = lif_step(
-                current.contiguous(),
-                self._state[name].membrane_potential,
-                trace.storage(current),
-                noise if after_firing else None,
-                decay=float(neuron.decay),
-                threshold=float(neuron.threshold),
-                soft_reset=neuron.reset_mode == "soft",
-                reset_value=float(neuron.reset_value),
-                inclusive=neuron.inclusive,
-                scale=layer.scale,
-                noise_scale=alpha,
-            )
-            record.distances[name] = step.distance
-            record.traces[name] = trace.value
-            record.spike_counts[name] = step.spike_count
-            return step.emitted
+        state = self._state[name]
+        gain = neuron.current_gain
+        step = online_step(
+            current.contiguous(),
+            **state._asdict(),
+            **arguments,
+            traces=trace.storage(current),
+            **_injection(name, perturbation, current),
+            scale=layer.scale,
+            gain=1.0 if isinstance(gain, Tensor) else gain,
+            keep_spikes=self.keep_spikes,
+        )
+        record.factors[name] = step.factor * gain if isinstance(gain, Tensor) else step.factor
+        record.traces[name] = trace.value
+        record.spike_counts[name] = step.spike_count
+        if self.keep_spikes:
+            record.spikes[name] = step.spikes
+        return step.emitted
+
+    def _fire_by_hand(
+        self,
+        name: str,
+        layer: Spiking,
+        current: Tensor,
+        perturbation: Perturbation | None,
+        record: StepRecord,
+    ) -> Tensor:
+        """The same for a neuron with equations, or a surrogate, of its own."""
+        neuron = layer.neuron
+        noise = None
+        if perturbation is not None and name in perturbation.noise:
+            noise = perturbation.noise[name].values(current) * perturbation.alpha
         charged = neuron.charge(current, self._state[name])
-        if noise is not None and not after_firing:
-            potential = charged.membrane_potential.add(noise, alpha=alpha)
-            charged = charged._replace(membrane_potential=potential)
+        if noise is not None and perturbation is not None and perturbation.site == "pre":
+            potential = charged.membrane_potential + noise
+            charged, noise = charged._replace(membrane_potential=potential), None
         spikes = neuron.fire(charged)
         self._state[name] = neuron.reset(charged, spikes)
-        record.distances[name] = neuron.distance(charged)
-        record.traces[name] = trace.update(spikes)
+        distance = neuron.distance(charged)
+        record.factors[name] = neuron.surrogate.derivative(distance) * neuron.current_gain
+        record.traces[name] = self._traces[name].update(spikes)
         record.spike_counts[name] = spikes.sum()
-        emitted = spikes
-        if noise is not None and after_firing:
-            emitted = spikes.add(noise, alpha=alpha)
+        if self.keep_spikes:
+            record.spikes[name] = spikes
+        emitted = spikes if noise is None else spikes + noise
         return emitted if layer.scale == 1 else emitted * layer.scale
+
+
+def _injection(name: str, perturbation: Perturbation | None, current: Tensor) -> dict[str, Any]:
+    """Return the arguments with which the online step adds a layer's noise, if it has any."""
+    if perturbation is None or name not in perturbation.noise:
+        return {}
+    noise = perturbation.noise[name]
+    strength = noise.scaled(current.new_full(current.shape[:1], perturbation.alpha))
+    return {"noise": noise.stream, "strength": strength, "noise_at": perturbation.site}
 
 
 def propagate(
     forward: ForwardPass,
     record: StepRecord,
     error: Tensor,
-    credit: Mapping[str, Tensor],
+    credit: Mapping[str, Credit],
     *,
     exact: bool,
     accumulate: bool = True,
@@ -193,53 +215,51 @@ def propagate(
         received: filled with the ``g`` each spiking layer got, when given.
     """
     network = forward.network
-    errors: dict[str, Tensor] = {network.output: error}
+    errors: dict[str, Tensor | SentThrough] = {network.output: error}
 
-    def add(source: str, delta: Tensor) -> None:
-        if forward.signals[source].kind != "input":
-            errors[source] = errors[source] + delta if source in errors else delta
+    def add(source: str, delta: Tensor | SentThrough) -> None:
+        if forward.signals[source].kind == "input":
+            return
+        before = errors.get(source)
+        errors[source] = delta if before is None else write_out(before) + write_out(delta)
 
     for name in reversed(list(network.nodes)):
         module = network.nodes[name]
         sources = network.sources[name]
-        delta = errors.pop(name, None)
+        arrived = errors.pop(name, None)
         if isinstance(module, Spiking):
-            gain = 1.0
-            if delta is None:
-                delta = credit.get(name)
-            elif name in credit:
-                delta = credit[name].add(delta, alpha=module.scale)
-            else:
-                gain = module.scale
-            if delta is None:
+            own, gain = credit.get(name), 1.0
+            if own is None and arrived is not None:
+                own, gain = write_out(arrived), module.scale
+            elif own is not None and arrived is not None:
+                own = write_out(own).add(write_out(arrived), alpha=module.scale)
+            if own is None:
                 continue
             if received is not None:
-                received[name] = delta * gain
-            add(sources[0], _through_surrogate(module, delta, record.distances[name], gain))
-        elif delta is None:
+                received[name] = write_out(own) * gain
+            add(sources[0], _through_surrogate(own, record.factors[name], gain))
+        elif arrived is None:
             continue
         elif isinstance(module, Synapse):
             from_input = forward.signals[sources[0]].kind == "input"
             if accumulate:
                 may_recur = from_input and forward.reuse
-                forward.sums.add(name, delta, record.activities[name], may_recur=may_recur)
+                forward.sums.add(name, arrived, record.activities[name], may_recur=may_recur)
             if exact and not from_input:
                 shape = record.values[sources[0]].shape
-                add(sources[0], module.transpose(delta, forward.sums.weight(name), shape))
+                weight = forward.sums.weight(name)
+                add(sources[0], module.transpose(write_out(arrived), weight, shape))
         elif isinstance(module, LinearMap):
-            add(sources[0], module.adjoint(delta, record.values[sources[0]].shape))
+            shape = record.values[sources[0]].shape
+            add(sources[0], module.adjoint(write_out(arrived), shape))
         else:
             for source in sources:
-                add(source, delta)
+                add(source, arrived)
 
 
-def _through_surrogate(layer: Spiking, error: Tensor, distance: Tensor, gain: float) -> Tensor:
-    """Return ``gain * error * psi(distance) * du/dI``, the neuron's gain on its input current."""
-    neuron = layer.neuron
-    for leaky in neuron.filters:
-        gain *= float(leaky.gain)
-    surrogate = neuron.surrogate
-    if type(surrogate) is Sigmoid:
-        return sigmoid_factor(error.contiguous(), distance, slope=surrogate.slope, gain=gain)
-    delta = error * surrogate.derivative(distance)
-    return delta if gain == 1 else delta * gain
+def _through_surrogate(error: Credit, factor: Tensor, gain: float) -> Tensor | SentThrough:
+    """Return ``gain * error * factor``, not written out where the error is not."""
+    if isinstance(error, SentBack):
+        return SentThrough(error, factor, gain)
+    delta = error * factor
+    return delta if gain == 1 else delta.mul_(gain)

@@ -25,18 +25,16 @@ class Trace:
         """``a[t]``, the last stage."""
         return self.stages[-1]
 
-    def storage(self, like: Tensor) -> Tensor:
-        """Return the one stage of a single filter, for a kernel to update in place."""
+    def storage(self, like: Tensor) -> list[Tensor]:
+        """Return the stages, for a kernel to update in place."""
         if not self.stages:
-            self.stages = [like.new_zeros(like.shape)]
-        return self.stages[0]
+            self.stages = [like.new_zeros(like.shape) for _ in self.filters]
+        return self.stages
 
     def update(self, spikes: Tensor) -> Tensor:
         """Take in ``s[t]`` and return ``a[t]``; the tensor returned is overwritten next step."""
         signal = spikes
-        if not self.stages:
-            self.stages = [spikes.new_zeros(spikes.shape) for _ in self.filters]
-        for stage, leaky in zip(self.stages, self.filters, strict=True):
+        for stage, leaky in zip(self.storage(spikes), self.filters, strict=True):
             stage.mul_(leaky.decay).add_(signal)
             signal = stage
         return signal

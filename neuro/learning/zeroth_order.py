@@ -8,7 +8,7 @@ from torch import Tensor
 
 from neuro.errors import UsageError
 from neuro.layers import Network
-from neuro.learning.noise import NoiseKind, draw_noise
+from neuro.learning.noise import LayerNoise, NoiseKind, draw_seed, layer_noise
 from neuro.learning.online import Moment, OnlineOptions, OnlineRule
 from neuro.learning.pass_through import NoiseSite, Perturbation
 from neuro.learning.rule import RuleOptions
@@ -32,10 +32,10 @@ class PerturbedOptions(OnlineOptions):
 
 
 class NoiseSource:
-    """Draws each layer's perturbation, step by step.
+    """Names each layer's perturbation, step by step.
 
-    ``noise`` holds z, ``sign`` is -1 in the second half of an antithetic pair: the same z is used
-    again, none is drawn or copied.
+    ``noise`` names z, ``sign`` is -1 in the second half of an antithetic pair: the same z is drawn
+    again.
     """
 
     def __init__(self, network: Network, options: PerturbedOptions) -> None:
@@ -44,31 +44,28 @@ class NoiseSource:
         self._network = network
         self._options = options
         self._like: Tensor | None = None
-        self._generator: torch.Generator | None = None
-        self.noise: dict[str, Tensor] = {}
+        self._seed = 0
+        self.noise: dict[str, LayerNoise] = {}
         self.sign = 1.0
 
     def begin(self, batch_like: Tensor, generator: torch.Generator) -> None:
         """Start a batch."""
-        self._like, self._generator = batch_like, generator
+        self._like, self._seed = batch_like, draw_seed(generator)
         self.noise = {}
 
     def step(self, index: int) -> Perturbation:
         """Return the perturbation of time step ``index``; odd steps use -z of the one before."""
-        options, like, generator = self._options, self._like, self._generator
+        options, like = self._options, self._like
         assert like is not None
-        assert generator is not None
         if options.antithetic and index % 2 == 1:
             self.sign = -1.0
         else:
             self.sign = 1.0
             self.noise = {
-                name: draw_noise(
-                    options.noise,
-                    like.new_empty((like.shape[0], *self._network.shapes[name])),
-                    generator,
+                name: layer_noise(
+                    options.noise, self._seed, layer, index, like, self._network.shapes[name]
                 )
-                for name in self._network.neuron_nodes
+                for layer, name in enumerate(self._network.neuron_nodes)
             }
         return Perturbation(self.noise, self.sign * options.alpha, options.noise_at)
 
@@ -106,6 +103,6 @@ class ZeroOrder(OnlineRule):
         losses = moment.objective.losses(moment.record.logits, moment.targets)
         factor = losses * (self._source.sign / (self.options.alpha * moment.batch))
         return {
-            name: noise * factor.view(-1, *(1,) * (noise.ndim - 1))
+            name: noise.values(factor) * factor.view(-1, *(1,) * len(noise.layer_shape))
             for name, noise in self._source.noise.items()
         }

@@ -227,7 +227,7 @@ class Dynamics(ABC, Generic[State]):
         return replace(self, **{name: torch.sigmoid(logit) for name, logit in logits.items()})
 
 
-_EQUATIONS = {"charge", "distance", "fire", "reset", "reset_potential", "step", "zeros"}
+_EQUATIONS = {"charge", "distance", "filters", "fire", "reset", "reset_potential", "step", "zeros"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -285,9 +285,8 @@ class Neuron(Dynamics[State]):
         and surrogates of one's own, step by step. Currents in half precision are the exception to
         "bit for bit": between them the kernel keeps its state in single precision.
         """
-        numbers = self.kernel_numbers() if self._equations_are_the_kernels() else None
-        surrogate = self.surrogate.kernel_name
-        if numbers is None or surrogate is None:
+        arguments = self.kernel_arguments()
+        if arguments is None:
             return super().sequence(currents, state)
         if state is None:
             state = self.zeros(currents.shape[1:], device=currents.device, dtype=currents.dtype)
@@ -295,17 +294,39 @@ class Neuron(Dynamics[State]):
         outputs = lif(
             currents,
             **{name: getattr(state, name) for name in names},
-            **numbers,
-            threshold=self.threshold,
-            reset_value=self.reset_value,
-            soft_reset=self.reset_mode == "soft",
-            inclusive=self.inclusive,
+            **arguments,
             detach_reset=self.detach_reset,
-            surrogate=surrogate,
-            sharpness=self.surrogate.sharpness,
         )
         after: State = self.state_type(*(getattr(outputs, name) for name in names))
         return outputs.spikes, after
+
+    def kernel_arguments(self) -> dict[str, Any] | None:
+        """Arguments, other than states, with which the kernels compute this neuron.
+
+        None for a neuron or a surrogate with equations of its own.
+        """
+        numbers = self.kernel_numbers() if self._equations_are_the_kernels() else None
+        surrogate = self.surrogate.kernel_name
+        if numbers is None or surrogate is None:
+            return None
+        return {
+            **numbers,
+            "threshold": self.threshold,
+            "reset_value": self.reset_value,
+            "soft_reset": self.reset_mode == "soft",
+            "inclusive": self.inclusive,
+            "surrogate": surrogate,
+            "sharpness": self.surrogate.sharpness,
+        }
+
+    @property
+    def current_gain(self) -> Scalar:
+        """Rise of the membrane potential per input current within a step: the product of the
+        gains of :attr:`filters`."""
+        gain: Scalar = 1.0
+        for leaky in self.filters:
+            gain = gain * leaky.gain
+        return gain
 
     def _equations_are_the_kernels(self) -> bool:
         """Whether no subclass of the one that names the kernel has written an equation anew."""

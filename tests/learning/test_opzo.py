@@ -13,7 +13,7 @@ from neuro.layers import Linear, Network, Node, Spiking
 from neuro.layers.linear_maps import upsample
 from neuro.learning import CreditProbe, LearningRule, build_rule
 from neuro.learning.feedback import MomentumFeedback
-from neuro.learning.noise import draw_noise
+from neuro.learning.noise import layer_noise
 from neuro.learning.opzo import OPZOOptions
 from neuro.learning.ottt import OTTTOptions
 from neuro.models import MLP, Conv5, build_model
@@ -511,12 +511,13 @@ def test_the_delta_rule_finds_the_same_jacobian_with_less_noise(block: int) -> N
         side = 4 // block
         coarse = torch.randn(2, shape[0], side, side, generator=generator, dtype=torch.float64)
         truth[name] = upsample(coarse, block) * (5.0 if name == "loud" else 0.1)
-    for _ in range(600):
+    like = torch.zeros(32, dtype=torch.float64)
+    for step in range(600):
         z = {
-            n: draw_noise("gaussian", torch.zeros(32, *s).double(), generator)
-            for n, s in shapes.items()
+            n: layer_noise("gaussian", 0, layer, step, like, s)
+            for layer, (n, s) in enumerate(shapes.items())
         }
-        o = sum(torch.einsum("bchw,mchw->bm", z[n], truth[n]) for n in shapes)
+        o = sum(torch.einsum("bchw,mchw->bm", z[n].values(like), truth[n]) for n in shapes)
         left = o - sum(regressed[n].predict(z[n]) for n in shapes)
         rows = sum(f.projection.shape[1] for f in regressed.values())
         for name in shapes:

@@ -1,1 +1,0 @@
-"""One forward time step of a leaky integrate-and-fire layer."""

@@ -1,0 +1,1 @@
+"""Noise that a counter and a key determine: drawn again wherever it is needed, never kept."""

@@ -1,0 +1,1 @@
+"""One time step of a spiking layer as an online learning rule runs it."""

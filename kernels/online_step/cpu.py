@@ -1,0 +1,238 @@
+"""The online step on the CPU with Numba: one pass over memory in runs that stay in the L1 cache.
+
+Noise is drawn run by run into scratch of the same cache, a quarter of the sample at a time (see
+:mod:`neuro.kernels.noise.stream`). Not ``fastmath``: spikes must equal the reference's.
+"""
+
+from functools import cache
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from neuro.kernels.compiled import flat, share_out
+from neuro.kernels.lif.cpu_fields import at, part
+from neuro.kernels.lif.fields import rows_by_neuron
+from neuro.kernels.lif.variant import Variant
+from neuro.kernels.noise.cpu import RUN, draw, keys_of
+from neuro.kernels.online_step.operands import Injection, Layer, OnlineStep
+from neuro.kernels.surrogates import coefficients
+from neuro.kernels.surrogates.cpu import KINDS, derivative
+
+Array = NDArray[Any]
+
+_COST_OF_NOISE = 4  # in neuron updates without
+_NO_KEYS = np.empty((0, 2), np.uint64)
+
+
+@cache
+def _kernel(
+    synaptic: bool,
+    adaptive: bool,
+    soft: bool,
+    inclusive: bool,
+    sub: bool,
+    kind: int,
+    traced: bool,
+    noisy: bool,
+    before_firing: bool,
+    keep_spikes: bool,
+) -> Any:
+    after_firing = noisy and not before_firing
+    moved = noisy and before_firing
+    quarters = 4 if noisy else 1
+    longest = RUN if noisy else 4 * RUN
+
+    @numba.njit(nogil=True, cache=True, error_model="numpy")
+    def run(
+        currents: Array,  # [B * n], and so all down to `kept`; states change in place
+        potential: Array,
+        synaptic_current: Array,
+        adaptation: Array,
+        trace: Array,
+        filtered: Array,  # the first stage of a trace of two
+        emitted: Array,
+        factor: Array,
+        kept: Array,
+        parameters: Any,
+        period: int,
+        strength: Array,  # [B]
+        step: int,
+        layer: int,
+        keys: Array,
+        gaussian: bool,
+        neurons: int,
+        lo: int,
+        hi: int,
+        scale: Any,
+        gain: Any,
+        sharp: Any,
+        peak: Any,
+        zero: Any,
+        one: Any,
+    ) -> int:
+        words = np.empty((4, RUN), np.uint32)
+        drawn = np.empty((4, RUN), np.float32)
+        distance = np.empty(longest, currents.dtype)
+        fired = np.empty(longest, currents.dtype)
+        count = 0
+        length = (neurons + quarters - 1) // quarters
+        for sample in range(lo, hi):
+            alpha = strength[sample] if noisy else zero
+            for first in range(0, length, longest):
+                some = min(longest, length - first)
+                if noisy:
+                    draw(drawn, words, first, some, sample, step, layer, keys, gaussian)
+                for quarter in range(quarters):
+                    begin = quarter * length + first
+                    end = min(begin + some, neurons)
+                    n = end - begin
+                    start = sample * neurons + begin
+                    stop = start + n
+                    cut = start % period
+                    z = drawn[quarter]
+                    x = currents[start:stop]
+                    v = potential[start:stop]
+                    threshold = part(parameters, 0, cut, cut + n)
+                    reset_value = part(parameters, 1, cut, cut + n)
+                    decay = part(parameters, 2, cut, cut + n)
+                    input_gain = part(parameters, 3, cut, cut + n)
+                    current_decay = part(parameters, 4, cut, cut + n)
+                    if synaptic:
+                        j = synaptic_current[start:stop]
+                        for i in range(n):
+                            drive = at(current_decay, i) * j[i] + at(input_gain, i) * x[i]
+                            j[i] = drive
+                            fired[i] = at(decay, i) * v[i] + drive
+                    else:
+                        for i in range(n):
+                            fired[i] = at(decay, i) * v[i] + at(input_gain, i) * x[i]
+                    if moved:
+                        for i in range(n):
+                            fired[i] = fired[i] + alpha * z[i]
+                    if adaptive:
+                        beta = part(parameters, 5, cut, cut + n)
+                        fade = part(parameters, 6, cut, cut + n)
+                        weight = part(parameters, 7, cut, cut + n)
+                        a = adaptation[start:stop]
+                        for i in range(n):
+                            u = fired[i]
+                            bar = at(threshold, i) + at(beta, i) * a[i]
+                            height = bar if sub else at(threshold, i)
+                            d = u - bar
+                            spike = d >= zero if inclusive else d > zero
+                            distance[i] = d
+                            fired[i] = one if spike else zero
+                            if soft:
+                                v[i] = u - height if spike else u
+                            else:
+                                v[i] = at(reset_value, i) if spike else u
+                            a[i] = at(fade, i) * a[i] + at(weight, i) * fired[i]
+                    else:
+                        for i in range(n):
+                            u = fired[i]
+                            d = u - at(threshold, i)
+                            spike = d >= zero if inclusive else d > zero
+                            distance[i] = d
+                            fired[i] = one if spike else zero
+                            if soft:
+                                v[i] = d if spike else u
+                            else:
+                                v[i] = at(reset_value, i) if spike else u
+                    to_current = factor[start:stop]
+                    for i in range(n):
+                        psi = derivative(kind, distance[i], sharp, peak, zero, one)
+                        to_current[i] = gain * psi
+                    for i in range(n):
+                        count += int(fired[i] > zero)
+                    if keep_spikes:
+                        s = kept[start:stop]
+                        for i in range(n):
+                            s[i] = fired[i]
+                    if traced:
+                        outer = trace[start:stop]
+                        if synaptic:
+                            inner = filtered[start:stop]
+                            for i in range(n):
+                                inner[i] = at(current_decay, i) * inner[i] + fired[i]
+                                outer[i] = at(decay, i) * outer[i] + inner[i]
+                        else:
+                            for i in range(n):
+                                outer[i] = at(decay, i) * outer[i] + fired[i]
+                    sent = emitted[start:stop]
+                    if after_firing:
+                        for i in range(n):
+                            sent[i] = scale * (fired[i] + alpha * z[i])
+                    else:
+                        for i in range(n):
+                            sent[i] = scale * fired[i]
+        return count
+
+    return run
+
+
+def online_step(
+    current: Tensor,
+    layer: Layer,
+    variant: Variant,
+    injection: Injection | None,
+    *,
+    scale: float,
+    gain: float,
+    keep_spikes: bool,
+) -> OnlineStep:
+    """Advance the layer, whose states change in place."""
+    emitted, factor = torch.empty_like(current), torch.empty_like(current)
+    absent = current.new_empty(0)
+    kept = torch.empty_like(current) if keep_spikes else absent
+    neurons = current.shape[1:].numel()
+    parameters: Any
+    if layer.parameters.dim() == 1:
+        parameters, period = tuple(layer.parameters.numpy()), max(neurons, 1)
+    else:
+        rows, period = rows_by_neuron(layer.parameters, current.shape)
+        parameters = rows.numpy()
+    stages = layer.traces
+    kernel = _kernel(
+        variant.synaptic,
+        variant.adaptive,
+        variant.soft_reset,
+        variant.inclusive,
+        variant.subtract_adaptation,
+        KINDS[variant.surrogate],
+        bool(stages),
+        injection is not None,
+        injection is not None and injection.before_firing,
+        keep_spikes,
+    )
+    tensors = (
+        current,
+        layer.membrane_potential,
+        layer.synaptic_current,
+        layer.adaptation,
+        stages[-1] if stages else absent,
+        stages[0] if len(stages) > 1 else absent,
+        emitted,
+        factor,
+        kept,
+    )
+    where: tuple[Any, ...] = (flat(absent), 0, 0, _NO_KEYS, True)
+    if injection is not None:
+        stream = injection.stream
+        strength = flat(injection.strength)
+        where = (strength, stream.step, stream.layer, keys_of(stream), stream.kind == "gaussian")
+    operands = (*map(flat, tensors), parameters, period, *where, neurons)
+    number = np.float32 if current.dtype == torch.float32 else np.float64
+    sharpness = coefficients(variant.surrogate, variant.sharpness)
+    constants = tuple(number(each) for each in (scale, gain, *sharpness, 0, 1))
+
+    def work(lo: int, hi: int) -> int:
+        fired: int = kernel(*operands, lo, hi, *constants)
+        return fired
+
+    cost = current.numel() * (_COST_OF_NOISE if injection is not None else 1)
+    total = share_out(work, current.shape[0], cost) if cost else 0
+    return OnlineStep(emitted, factor, kept, torch.tensor(total))

@@ -1,0 +1,1 @@
+"""Feedback matrices and the noise they are estimated from, drawn again tile by tile."""

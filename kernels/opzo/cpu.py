@@ -1,0 +1,95 @@
+"""The update of a feedback matrix on the CPU: Numba draws a tile of noise, BLAS multiplies it.
+
+A tile holds the noise of a run of counters for the whole batch, a quarter of the sample to a row;
+it is small enough to stay in the L2 cache between the two.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from neuro.kernels.compiled import flat, share_out
+from neuro.kernels.noise.cpu import RUN, draw, keys_of
+from neuro.kernels.noise.stream import NoiseStream, quarter
+
+Array = NDArray[Any]
+
+_TILE = 1 << 18
+"""Numbers in a tile, at most."""
+_COST_OF_NOISE = 4
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _fill(
+    tile: Array,  # [4 * B * width]
+    samples: int,
+    first: int,
+    width: int,
+    lo: int,
+    hi: int,
+    step: int,
+    layer: int,
+    keys: Array,
+    gaussian: bool,
+) -> None:
+    words = np.empty((4, RUN), np.uint32)
+    z = np.empty((4, RUN), np.float32)
+    for sample in range(lo, hi):
+        for start in range(0, width, RUN):
+            count = min(RUN, width - start)
+            draw(z, words, first + start, count, sample, step, layer, keys, gaussian)
+            for row in range(4):
+                place = (row * samples + sample) * width + start
+                target = tile[place : place + count]
+                drawn = z[row]
+                for i in range(count):
+                    target[i] = drawn[i]
+
+
+def _tiles(projection: Tensor, samples: int, stream: NoiseStream) -> Iterator[tuple[slice, Tensor]]:
+    """Yield columns of M and the noise ``(B, columns)`` of their neurons, overwritten later."""
+    neurons = projection.shape[1]
+    length = quarter(neurons)
+    width = max(min(length, _TILE // (4 * max(samples, 1))), 1)
+    keys, gaussian = keys_of(stream), stream.kind == "gaussian"
+    storage = projection.new_empty(4 * samples * width)
+    for first in range(0, length, width):
+        wide = min(width, length - first)
+        tile = flat(storage[: 4 * samples * wide])
+
+        def work(lo: int, hi: int, first: int = first, wide: int = wide, tile: Array = tile) -> int:
+            where = (stream.step, stream.layer, keys, gaussian)
+            _fill(tile, samples, first, wide, lo, hi, *where)
+            return 0
+
+        share_out(work, samples, _COST_OF_NOISE * tile.size)
+        rows = torch.from_numpy(tile).view(4, samples, wide)
+        for row in range(4):
+            start = row * length + first
+            stop = min(start + wide, (row + 1) * length, neurons)
+            if start < stop:
+                yield slice(start, stop), rows[row, :, : stop - start]
+
+
+@torch.no_grad()
+def update(
+    projection: Tensor, outputs: Tensor, stream: NoiseStream, keep: float, factor: float
+) -> None:
+    """Change ``projection`` ``(m, n)`` in place."""
+    transposed = outputs.t()
+    for columns, noise in _tiles(projection, len(outputs), stream):
+        projection[:, columns].addmm_(transposed, noise, beta=keep, alpha=factor)
+
+
+@torch.no_grad()
+def response(projection: Tensor, stream: NoiseStream, samples: int) -> Tensor:
+    """Return ``z M`` ``(B, m)``."""
+    total = projection.new_zeros(samples, len(projection))
+    for columns, noise in _tiles(projection, samples, stream):
+        total.addmm_(noise, projection[:, columns].t())
+    return total
