@@ -14,6 +14,7 @@ from neuro.kernels.compiled import (
 )
 from neuro.kernels.dispatch import Implementation, Op, choose
 from neuro.kernels.noise.stream import Kind, NoiseStream
+from neuro.kernels.unrecorded import UnrecordedOp
 
 
 class _Function(Protocol):
@@ -68,7 +69,7 @@ def noise(stream: NoiseStream, like: Tensor) -> Tensor:
     check_stream(stream, "noise")
     if not like.is_floating_point() or like.dim() < 1:
         raise ValueError(f"noise: needs floating [B, ...], got {like.dtype} {tuple(like.shape)}")
-    return cast(Tensor, _noise(*stream, like))
+    return cast(Tensor, _NOISE(*stream, like))
 
 
 def check_stream(stream: NoiseStream, op: str) -> None:
@@ -84,12 +85,13 @@ def check_stream(stream: NoiseStream, op: str) -> None:
             raise ValueError(f"{op}: {name} of the noise must lie in [0, 2^{bits}), got {value}")
 
 
-@torch.library.custom_op("neuro::noise", mutates_args=())
 def _noise(kind: str, seed: int, layer: int, step: int, like: Tensor) -> Tensor:
     stream = NoiseStream(cast(Kind, kind), seed, layer, step)
     return choose(NOISE, like.device, like.dtype).function(stream, like)
 
 
-@_noise.register_fake
-def _(kind: str, seed: int, layer: int, step: int, like: Tensor) -> Any:
-    return torch.empty_like(like, memory_format=torch.contiguous_format)
+def _noise_like(*arguments: Any) -> Tensor:
+    return torch.empty_like(arguments[-1], memory_format=torch.contiguous_format)
+
+
+_NOISE = UnrecordedOp("neuro::noise", _noise, _noise_like)

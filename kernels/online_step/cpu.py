@@ -17,14 +17,13 @@ from neuro.kernels.compiled import flat, share_out
 from neuro.kernels.lif.cpu_fields import at, part
 from neuro.kernels.lif.fields import rows_by_neuron
 from neuro.kernels.lif.variant import Variant
-from neuro.kernels.noise.cpu import RUN, draw, keys_of
+from neuro.kernels.noise.cpu import COST, RUN, draw, keys_of
 from neuro.kernels.online_step.operands import Injection, Layer, OnlineStep
 from neuro.kernels.surrogates import coefficients
 from neuro.kernels.surrogates.cpu import KINDS, derivative
 
 Array = NDArray[Any]
 
-_COST_OF_NOISE = 4  # in neuron updates without
 _NO_KEYS = np.empty((0, 2), np.uint64)
 
 
@@ -233,6 +232,6 @@ def online_step(
         fired: int = kernel(*operands, lo, hi, *constants)
         return fired
 
-    cost = current.numel() * (_COST_OF_NOISE if injection is not None else 1)
+    cost = current.numel() * (COST if injection is not None else 1)
     total = share_out(work, current.shape[0], cost) if cost else 0
     return OnlineStep(emitted, factor, kept, torch.tensor(total))

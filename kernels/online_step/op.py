@@ -19,6 +19,7 @@ from neuro.kernels.noise.op import check_stream
 from neuro.kernels.noise.stream import Kind, NoiseStream
 from neuro.kernels.online_step.operands import Injection, Layer, OnlineStep, trace_rows
 from neuro.kernels.surrogates import DERIVATIVES
+from neuro.kernels.unrecorded import UnrecordedOp
 
 NoiseSite = Literal["post", "pre"]
 
@@ -158,7 +159,7 @@ def online_step(
         adaptation_weight,
     )
     absent = current.new_empty(0)
-    found = _online_step(
+    found = _ONLINE_STEP(
         current,
         membrane_potential,
         absent if synaptic_current is None else synaptic_current,
@@ -226,10 +227,6 @@ def _check_noise(
         )
 
 
-@torch.library.custom_op(
-    "neuro::online_step",
-    mutates_args=("potential", "synaptic", "adaptation", "trace", "filtered"),
-)
 def _online_step(
     current: Tensor,
     potential: Tensor,
@@ -264,8 +261,7 @@ def _online_step(
     )
 
 
-@_online_step.register_fake
-def _(current: Tensor, *arguments: Any) -> Any:
+def _shapes(current: Tensor, *arguments: Any) -> Any:
     keep_spikes = arguments[6][-1]
     return (
         torch.empty_like(current),
@@ -273,3 +269,11 @@ def _(current: Tensor, *arguments: Any) -> Any:
         torch.empty_like(current) if keep_spikes else current.new_empty(0),
         current.new_empty((), dtype=torch.int64),
     )
+
+
+_ONLINE_STEP = UnrecordedOp(
+    "neuro::online_step",
+    _online_step,
+    _shapes,
+    mutates_args=("potential", "synaptic", "adaptation", "trace", "filtered"),
+)

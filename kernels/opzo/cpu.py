@@ -1,7 +1,7 @@
 """The update of a feedback matrix on the CPU: Numba draws a tile of noise, BLAS multiplies it.
 
-A tile holds the noise of a run of counters for the whole batch, a quarter of the sample to a row;
-it is small enough to stay in the L2 cache between the two.
+A tile holds the noise of a run of counters for the whole batch, a quarter of the sample after the
+other; it stays in the L2 cache between the two. A small layer is one tile, laid out as it is.
 """
 
 from collections.abc import Iterator
@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neuro.kernels.compiled import flat, share_out
-from neuro.kernels.noise.cpu import RUN, draw, keys_of
+from neuro.kernels.noise.cpu import COST, RUN, draw, keys_of
+from neuro.kernels.noise.cpu import noise as write_out
 from neuro.kernels.noise.stream import NoiseStream, quarter
 
 Array = NDArray[Any]
 
 _TILE = 1 << 18
 """Numbers in a tile, at most."""
-_COST_OF_NOISE = 4
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -54,21 +54,24 @@ def _fill(
 def _tiles(projection: Tensor, samples: int, stream: NoiseStream) -> Iterator[tuple[slice, Tensor]]:
     """Yield columns of M and the noise ``(B, columns)`` of their neurons, overwritten later."""
     neurons = projection.shape[1]
+    if samples * neurons <= _TILE:
+        yield slice(None), write_out(stream, projection.new_empty(()).expand(samples, neurons))
+        return
     length = quarter(neurons)
-    width = max(min(length, _TILE // (4 * max(samples, 1))), 1)
-    keys, gaussian = keys_of(stream), stream.kind == "gaussian"
+    width = max(min(length, _TILE // (4 * samples)), 1)
+    where = (stream.step, stream.layer, keys_of(stream), stream.kind == "gaussian")
     storage = projection.new_empty(4 * samples * width)
     for first in range(0, length, width):
         wide = min(width, length - first)
-        tile = flat(storage[: 4 * samples * wide])
+        numbers = storage[: 4 * samples * wide]
+        tile = flat(numbers)
 
         def work(lo: int, hi: int, first: int = first, wide: int = wide, tile: Array = tile) -> int:
-            where = (stream.step, stream.layer, keys, gaussian)
             _fill(tile, samples, first, wide, lo, hi, *where)
             return 0
 
-        share_out(work, samples, _COST_OF_NOISE * tile.size)
-        rows = torch.from_numpy(tile).view(4, samples, wide)
+        share_out(work, samples, COST * tile.size)
+        rows = numbers.view(4, samples, wide)
         for row in range(4):
             start = row * length + first
             stop = min(start + wide, (row + 1) * length, neurons)

@@ -2,13 +2,13 @@
 
 from typing import Any, NamedTuple, Protocol, cast
 
-import torch
 from torch import Tensor
 
 from neuro.kernels.compiled import DTYPES, numba_unavailable, triton_devices, triton_unavailable
 from neuro.kernels.dispatch import Implementation, Op, choose
 from neuro.kernels.noise.op import check_stream
 from neuro.kernels.noise.stream import Kind, NoiseStream
+from neuro.kernels.unrecorded import UnrecordedOp
 
 
 class _Update(Protocol):
@@ -86,7 +86,7 @@ def opzo_update(
             f"opzo_update: outputs are {tuple(outputs.shape)} {outputs.dtype} on {outputs.device}, "
             f"the projection {tuple(projection.shape)} {projection.dtype} on {projection.device}"
         )
-    _update(projection, outputs, *noise, float(keep), float(factor))
+    _UPDATE(projection, outputs, *noise, float(keep), float(factor))
 
 
 def opzo_response(projection: Tensor, noise: NoiseStream, samples: int) -> Tensor:
@@ -105,7 +105,7 @@ def opzo_response(projection: Tensor, noise: NoiseStream, samples: int) -> Tenso
         KernelError: ``NEURO_KERNELS`` asks for an implementation that cannot serve this call.
     """
     _check("opzo_response", projection, noise)
-    return cast(Tensor, _response(projection, *noise, samples))
+    return cast(Tensor, _RESPONSE(projection, *noise, samples))
 
 
 def _check(op: str, projection: Tensor, noise: NoiseStream) -> None:
@@ -117,7 +117,6 @@ def _check(op: str, projection: Tensor, noise: NoiseStream) -> None:
         )
 
 
-@torch.library.custom_op("neuro::opzo_update", mutates_args=("projection",))
 def _update(
     projection: Tensor,
     outputs: Tensor,
@@ -133,7 +132,6 @@ def _update(
     functions.update(projection, outputs, stream, keep, factor)
 
 
-@torch.library.custom_op("neuro::opzo_response", mutates_args=())
 def _response(
     projection: Tensor, kind: str, seed: int, layer: int, step: int, samples: int
 ) -> Tensor:
@@ -143,11 +141,13 @@ def _response(
     return found
 
 
-@_update.register_fake
-def _(*_: Any) -> None:
+def _nothing(*_: Any) -> None:
     return None
 
 
-@_response.register_fake
-def _(projection: Tensor, *arguments: Any) -> Tensor:
+def _outputs(projection: Tensor, *arguments: Any) -> Tensor:
     return projection.new_empty(arguments[-1], len(projection))
+
+
+_UPDATE = UnrecordedOp("neuro::opzo_update", _update, _nothing, mutates_args=("projection",))
+_RESPONSE = UnrecordedOp("neuro::opzo_response", _response, _outputs)

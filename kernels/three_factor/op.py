@@ -5,8 +5,9 @@ from typing import Any, NamedTuple, Protocol, cast
 import torch
 from torch import Tensor
 
-from neuro.kernels.compiled import DTYPES, numba_unavailable, triton_devices, triton_unavailable
+from neuro.kernels.compiled import DTYPES, triton_devices, triton_unavailable
 from neuro.kernels.dispatch import Implementation, Op, choose
+from neuro.kernels.unrecorded import UnrecordedOp
 
 
 class _Delta(Protocol):
@@ -41,12 +42,6 @@ def _reference() -> Functions:
     return Functions(three_factor, three_factor_gradient)
 
 
-def _numba() -> Functions:
-    from neuro.kernels.three_factor.cpu import three_factor, three_factor_gradient
-
-    return Functions(three_factor, three_factor_gradient)
-
-
 def _triton() -> Functions:
     from neuro.kernels.three_factor.gpu import three_factor, three_factor_gradient
 
@@ -56,7 +51,6 @@ def _triton() -> Functions:
 THREE_FACTOR: Op[Any] = Op(
     "three_factor",
     (
-        Implementation("numba", _numba, ("cpu",), DTYPES, numba_unavailable),
         Implementation("triton", _triton, triton_devices, DTYPES, triton_unavailable),
         Implementation("reference", _reference, None, DTYPES),
     ),
@@ -84,7 +78,7 @@ def three_factor(projection: Tensor, error: Tensor, factor: Tensor, *, gain: flo
         KernelError: ``NEURO_KERNELS`` asks for an implementation that cannot serve this call.
     """
     _check("three_factor", projection, error, factor)
-    delta = cast(Tensor, _delta(projection, error, factor.flatten(1), float(gain)))
+    delta = cast(Tensor, _DELTA(projection, error, factor.flatten(1), float(gain)))
     return delta.view(factor.shape)
 
 
@@ -130,7 +124,7 @@ def three_factor_gradient(
             f"{error.dtype}, trace {tuple(trace.shape)}, weight_sum {tuple(weight_sum.shape)} and "
             f"bias_sum {tuple(bias.shape)} do not fit, or are not contiguous"
         )
-    _gradient(projection, error, factor, trace, weight_sum, bias, float(gain))
+    _GRADIENT(projection, error, factor, trace, weight_sum, bias, float(gain))
 
 
 def _check(op: str, projection: Tensor, error: Tensor, factor: Tensor) -> None:
@@ -154,14 +148,12 @@ def _check(op: str, projection: Tensor, error: Tensor, factor: Tensor) -> None:
         raise ValueError(f"{op}: {told} do not fit, or differ in dtype or device")
 
 
-@torch.library.custom_op("neuro::three_factor", mutates_args=())
 def _delta(projection: Tensor, error: Tensor, factor: Tensor, gain: float) -> Tensor:
     functions = choose(THREE_FACTOR, error.device, error.dtype).function
     found: Tensor = functions.delta(projection, error, factor, gain)
     return found
 
 
-@torch.library.custom_op("neuro::three_factor_gradient", mutates_args=("weight_sum", "bias_sum"))
 def _gradient(
     projection: Tensor,
     error: Tensor,
@@ -175,11 +167,15 @@ def _gradient(
     functions.gradient(projection, error, factor, trace, weight_sum, bias_sum, gain)
 
 
-@_delta.register_fake
-def _(projection: Tensor, error: Tensor, factor: Tensor, gain: float) -> Any:
+def _like_factor(projection: Tensor, error: Tensor, factor: Tensor, gain: float) -> Tensor:
     return torch.empty_like(factor)
 
 
-@_gradient.register_fake
-def _(*_: Any) -> None:
+def _nothing(*_: Any) -> None:
     return None
+
+
+_DELTA = UnrecordedOp("neuro::three_factor", _delta, _like_factor)
+_GRADIENT = UnrecordedOp(
+    "neuro::three_factor_gradient", _gradient, _nothing, mutates_args=("weight_sum", "bias_sum")
+)
