@@ -14,9 +14,15 @@ from neuro.learning.rule import AfterStep, LearningRule, Outcome, RuleOptions
 
 @dataclass(frozen=True, kw_only=True)
 class BPTTOptions(RuleOptions):
-    """Options of ``bptt``."""
+    """Options of ``bptt``.
+
+    Attributes:
+        recompute: keep one bit per presynaptic spike and compute the currents again in the
+            backward pass: same gradients, a fraction of the memory, one more product per synapse.
+    """
 
     name: Literal["bptt"] = "bptt"
+    recompute: bool = False
 
 
 class BPTT(LearningRule):
@@ -46,13 +52,21 @@ class BPTT(LearningRule):
             raise UsageError(f"expected {timesteps} time steps of input, got {len(steps)}.")
         x = _over_time(steps)
         state = network.initial_state(x.shape[1], x.device, x.dtype)
-        values, _ = network.advance_sequence(x, state, network.effective_weights())
-        outputs = values[network.output]
+        layers = network.neuron_nodes
+        rates: dict[str, Tensor] = {}
+
+        def note_rate(name: str, value: Tensor) -> None:
+            if name in layers:
+                rates[name] = value.detach().mean() / layers[name].scale
+
+        outputs, _ = network.advance_sequence(
+            x,
+            state,
+            network.effective_weights(),
+            recompute=self.options.recompute,
+            observe=note_rate,
+        )
         loss = torch.stack([objective.losses(output, targets).mean() for output in outputs]).sum()
-        rates = {
-            name: values[name].detach().mean() / layer.scale
-            for name, layer in network.neuron_nodes.items()
-        }
         loss.backward()  # type: ignore[no-untyped-call]
         return Outcome(loss.detach(), outputs.detach().mean(0), rates)
 
