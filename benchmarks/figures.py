@@ -43,7 +43,7 @@ DPI = 150
 
 
 def figures(*, results: Path = RESULTS, images: Path = IMAGES) -> None:
-    """Draw every picture whose result file is there.
+    """Draw every picture whose result file is there; some kinds of result are a table alone.
 
     Parameters
     ----------
@@ -61,6 +61,8 @@ def figures(*, results: Path = RESULTS, images: Path = IMAGES) -> None:
     }
     for file in sorted(results.glob("*.json")):
         kind = _kind(file)
+        if kind not in drawers:
+            continue
         target = images / f"{file.stem}.png"
         drawers[kind](read_result(file, kind), target)
         say(f"{target}")
