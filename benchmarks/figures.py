@@ -28,6 +28,7 @@ STYLE: dict[str, dict[str, str]] = {
     "dkp": {"color": "#009E73", "marker": "v"},
     "zo": {"color": "#E69F00", "marker": "D"},
     "bptt": {"color": "#56B4E9", "marker": "X"},
+    "bptt+recompute": {"color": "#F0E442", "marker": "d"},
 }
 LABELS = {
     "ottt": "BP (OTTT)",
@@ -38,6 +39,7 @@ LABELS = {
     "dkp": "DKP",
     "zo": "zeroth order",
     "bptt": "BPTT",
+    "bptt+recompute": "BPTT, recomputing",
 }
 DPI = 150
 

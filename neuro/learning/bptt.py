@@ -29,8 +29,9 @@ class BPTT(LearningRule):
     """Surrogate-gradient descent on ``L = mean_b sum_t L[t]`` through space and time.
 
     The reference for every other rule, and the only one that trains neuron parameters. Its memory
-    grows with T. Source: Neftci, Mostafa, Zenke, "Surrogate gradient learning in spiking neural
-    networks", IEEE Signal Processing Magazine 36(6), 2019.
+    grows with T, with ``recompute`` far more slowly: see :meth:`Network.advance_sequence`. Source:
+    Neftci, Mostafa, Zenke, "Surrogate gradient learning in spiking neural networks", IEEE Signal
+    Processing Magazine 36(6), 2019.
     """
 
     Options: ClassVar[type[RuleOptions]] = BPTTOptions
@@ -47,10 +48,9 @@ class BPTT(LearningRule):
     ) -> Outcome:
         network = self.network
         objective = Objective(self.options.mse_weight, timesteps)
-        steps = list(inputs)
-        if len(steps) != timesteps:
-            raise UsageError(f"expected {timesteps} time steps of input, got {len(steps)}.")
-        x = _over_time(steps)
+        x = _over_time(list(inputs))
+        if len(x) != timesteps:
+            raise UsageError(f"expected {timesteps} time steps of input, got {len(x)}.")
         state = network.initial_state(x.shape[1], x.device, x.dtype)
         layers = network.neuron_nodes
         rates: dict[str, Tensor] = {}
@@ -73,6 +73,8 @@ class BPTT(LearningRule):
 
 def _over_time(steps: list[Tensor]) -> Tensor:
     """Lay the inputs out as ``(T, B, ...)``; one that stays the same is not copied."""
+    if not steps:
+        raise UsageError("bptt learns from at least one time step of input, got none.")
     first = steps[0]
     if all(step is first for step in steps):
         return first.expand(len(steps), *first.shape)

@@ -92,3 +92,8 @@ def test_another_number_of_steps_than_announced_is_refused(
     inputs, targets = batch(conv_network, 3)
     with pytest.raises(UsageError, match=f"expected {announced} time steps of input, got"):
         learn(conv_network, BPTTOptions(), inputs, targets, timesteps=announced)
+
+
+def test_no_time_step_is_refused(batch, learn, conv_network) -> None:
+    with pytest.raises(UsageError, match="at least one time step of input, got none"):
+        learn(conv_network, BPTTOptions(), [], batch(conv_network, 1)[1])
