@@ -338,6 +338,45 @@ def render_kept(record: dict[str, Any], file: str) -> str:
     )
 
 
+def render_warm_start(record: dict[str, Any], file: str) -> str:
+    """Return the tables of first calls and of whole processes."""
+    rows = []
+    for op, found in record["ops"].items():
+        cold, warm = found["cold"], found["warm"]
+        milliseconds = (cold["first_seconds"], warm["first_seconds"], warm["second_seconds"])
+        functions = (cold["compiled"], warm["compiled"])
+        rows.append(
+            (
+                f"`{op}`",
+                *(f"{1e3 * seconds:.{0 if seconds > 0.1 else 2}f}" for seconds in milliseconds),
+                " / ".join(f"{number:.0f}" for number in functions),
+            )
+        )
+    header = (
+        "op",
+        "first call, empty cache (ms)",
+        "first call, warm (ms)",
+        "next call (ms)",
+        "functions compiled, empty / warm",
+    )
+    processes = [(f"`{name}`", f"{seconds:.2f}") for name, seconds in record["processes"].items()]
+    return "\n".join(
+        [
+            "#### Warm start",
+            "",
+            _table(header, rows),
+            "",
+            _table(("process", "s"), processes),
+            "",
+            f"{_source(file, _machine(record))} Every row: `{record['command']}`. Median of "
+            f"{record['repeats']} fresh processes. Compiled kernels are kept on disk; first calls "
+            "are timed once Numba and torch's compiler, which torch imports at the first custom "
+            "operation, are imported. The second table is of whole processes.",
+            "",
+        ]
+    )
+
+
 RENDERERS: dict[str, Callable[[dict[str, Any], str], str]] = {
     "accuracy": render_accuracy,
     "gradients": render_gradients,
@@ -345,6 +384,7 @@ RENDERERS: dict[str, Callable[[dict[str, Any], str], str]] = {
     "speed": render_speed,
     "layers": render_layers,
     "kept": render_kept,
+    "warm_start": render_warm_start,
 }
 
 
