@@ -1,5 +1,6 @@
 """What backward keeps: the count itself, and what is claimed of it."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -130,6 +131,14 @@ def test_a_missing_peer_is_told_with_the_command_that_installs_it():
         peer_contenders(torch.nn.Linear(2, 2))
 
 
+@pytest.fixture
+def threads_stay() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("threads_stay")
 def test_a_small_measurement_is_recorded_and_wrong_use_told(tmp_path: Path, capsys):
     file = tmp_path / "kept.json"
     sizes = ["--timesteps", "4", "--batch-size", "2", "--neurons", "16", "--threads", "1"]
