@@ -327,7 +327,7 @@ class Network(nn.Module):
                 ) from error
         # What several nodes read would be computed once for each, and again by what is made of it.
         several = self._readers[name] > 1
-        if several or _constant(value) or not isinstance(module, Synapse | LinearMap | Add):
+        if several or not isinstance(module, Synapse | LinearMap | Add):
             return Dense(value)
         used = [weights[name]] if isinstance(module, Synapse) else []
         if isinstance(module, Synapse) and module.bias is not None:
