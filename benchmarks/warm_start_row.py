@@ -15,10 +15,30 @@ def lif() -> None:
     lif(currents, torch.zeros(2, 64), decay=0.5).spikes.sum().backward()  # type: ignore[no-untyped-call]
 
 
-def lif_step() -> None:
-    from neuro.kernels import lif_step
+def noise() -> None:
+    from neuro.kernels import NoiseStream, noise
 
-    lif_step(torch.rand(2, 64), torch.zeros(2, 64), None, None, decay=0.5, threshold=1.0)
+    noise(NoiseStream("gaussian", 0, 0, 0), torch.empty(2, 64))
+
+
+def online_step() -> None:
+    from neuro.kernels import NoiseStream, online_step
+
+    online_step(
+        torch.rand(2, 64),
+        torch.zeros(2, 64),
+        decay=0.5,
+        traces=[torch.zeros(2, 64)],
+        noise=NoiseStream("gaussian", 0, 0, 0),
+        strength=torch.ones(2),
+    )
+
+
+def opzo_update() -> None:
+    from neuro.kernels import NoiseStream, opzo_update
+
+    stream = NoiseStream("gaussian", 0, 0, 0)
+    opzo_update(torch.zeros(3, 64), torch.rand(2, 3), stream, keep=0.9, factor=0.1)
 
 
 def packed_spikes() -> None:
@@ -27,19 +47,23 @@ def packed_spikes() -> None:
     unpack_spikes(pack_spikes(torch.ones(2, 64)), (2, 64), dtype=torch.float32)
 
 
-def sigmoid_factor() -> None:
-    from neuro.kernels import sigmoid_factor
+def three_factor() -> None:
+    from neuro.kernels import three_factor_gradient
 
-    sigmoid_factor(torch.rand(2, 64), torch.rand(2, 64), slope=4.0)
+    three_factor_gradient(
+        torch.rand(3, 64), torch.rand(2, 3), torch.rand(2, 64), torch.rand(2, 5), torch.zeros(64, 5)
+    )
 
 
 CALLS: dict[str, Callable[[], None]] = {
     "lif": lif,
-    "lif_step": lif_step,
+    "noise": noise,
+    "online_step": online_step,
+    "opzo_update": opzo_update,
     "packed_spikes": packed_spikes,
-    "sigmoid_factor": sigmoid_factor,
+    "three_factor": three_factor,
 }
-"""For every op the smallest call that needs all of its compiled functions of one variant."""
+"""For every op a small call, of the variant that training uses most."""
 
 
 def measure_here(op: str) -> dict[str, float]:
