@@ -33,6 +33,7 @@ bench: $(VENV)/.installed  ## measure again what benchmarks/results holds
 bench-peers: $(VENV)-peers/.peers  ## time training and layers beside other frameworks
 	$(VENV)-peers/bin/python -m benchmarks.speed --peers
 	$(VENV)-peers/bin/python -m benchmarks.layers --peers --scaling
+	$(VENV)-peers/bin/python -m benchmarks.kept --peers
 
 clean:  ## remove builds and caches; virtual environments and runs/ stay
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

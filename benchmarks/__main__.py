@@ -11,10 +11,11 @@ from benchmarks.gradients import gradients
 from benchmarks.grids import GRIDS
 from benchmarks.memory import memory
 from benchmarks.tables import tables
+from benchmarks.warm_start import warm_start
 
 
 def everything(*, data_dir: Path | None = None, jobs: int = 1) -> None:
-    """Run all grids, measure gradients and memory, draw pictures, write the README's tables.
+    """Run all grids, measure gradients, memory and warm start, draw pictures, write the tables.
 
     Takes hours; runs that are finished stay, stopped ones continue. Time per sample and per
     layer is measured beside other frameworks by `make bench-peers`. Grids for a GPU are left out
@@ -38,6 +39,8 @@ def everything(*, data_dir: Path | None = None, jobs: int = 1) -> None:
         gradients(name, data_dir=data_dir)
     say("== memory")
     memory()
+    say("== warm start")
+    warm_start()
     figures()
     tables()
 

@@ -28,6 +28,7 @@ STYLE: dict[str, dict[str, str]] = {
     "dkp": {"color": "#009E73", "marker": "v"},
     "zo": {"color": "#E69F00", "marker": "D"},
     "bptt": {"color": "#56B4E9", "marker": "X"},
+    "bptt+recompute": {"color": "#F0E442", "marker": "d"},
 }
 LABELS = {
     "ottt": "BP (OTTT)",
@@ -38,12 +39,13 @@ LABELS = {
     "dkp": "DKP",
     "zo": "zeroth order",
     "bptt": "BPTT",
+    "bptt+recompute": "BPTT, recomputing",
 }
 DPI = 150
 
 
 def figures(*, results: Path = RESULTS, images: Path = IMAGES) -> None:
-    """Draw every picture whose result file is there.
+    """Draw every picture whose result file is there; some kinds of result are a table alone.
 
     Parameters
     ----------
@@ -61,6 +63,8 @@ def figures(*, results: Path = RESULTS, images: Path = IMAGES) -> None:
     }
     for file in sorted(results.glob("*.json")):
         kind = _kind(file)
+        if kind not in drawers:
+            continue
         target = images / f"{file.stem}.png"
         drawers[kind](read_result(file, kind), target)
         say(f"{target}")

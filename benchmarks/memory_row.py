@@ -16,17 +16,28 @@ from neuro.models import MLP, build_model
 
 STATUS = Path("/proc/self/status")
 CLEAR_REFS = Path("/proc/self/clear_refs")
+RECOMPUTE = "+recompute"
+"""Follows the name of a rule that recomputes."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One process: a rule, T, and the network it trains."""
+    """One process: a rule, T, and the network it trains.
+
+    ``recompute`` is that option of bptt.
+    """
 
     rule: str
     timesteps: int
     hidden: tuple[int, ...] = (800, 800)
     features: int = 784
     batch_size: int = 128
+    recompute: bool = False
+
+    @property
+    def name(self) -> str:
+        """Name in results."""
+        return f"{self.rule}{RECOMPUTE if self.recompute else ''}"
 
 
 def measure_here(row: Row) -> dict[str, float]:
@@ -34,7 +45,9 @@ def measure_here(row: Row) -> dict[str, float]:
     generator = torch.Generator().manual_seed(0)
     options = MLP(hidden=row.hidden)
     network = build_model(options, (row.features,), 10, generator)
-    rule = build_rule(network, rule_class(row.rule).Options(), generator=generator)
+    given = {"recompute": True} if row.recompute else {}
+    chosen = rule_class(row.rule).Options(**given)
+    rule = build_rule(network, chosen, generator=generator)
     targets = torch.randint(10, (row.batch_size,), generator=generator)
 
     def update(timesteps: int) -> None:

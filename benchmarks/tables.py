@@ -14,6 +14,7 @@ from typing import Any
 from benchmarks.command import CheckFailedError, main, say
 from benchmarks.grid_result import bars_of
 from benchmarks.grids import GRIDS, find_grid
+from benchmarks.kept import RECOMPUTE
 from benchmarks.memory import growth_by_rule
 from benchmarks.records import REPOSITORY, RESULTS, read_result
 from benchmarks.speed import PEER
@@ -296,12 +297,94 @@ def render_layers(record: dict[str, Any], file: str) -> str:
     )
 
 
+def render_kept(record: dict[str, Any], file: str) -> str:
+    """Return the table of what backward keeps of a synapse and its layer."""
+    least = record["contenders"][RECOMPUTE]["bytes_kept"]
+    rows = []
+    for name, found in record["contenders"].items():
+        times = found["forward_backward"]
+        rows.append(
+            (
+                name,
+                f"{found['bytes_kept']:.2f}",
+                f"{found['bytes_kept'] / least:.1f}",
+                f"{times['median_ms']:.1f} ({times['p20_ms']:.1f} to {times['p80_ms']:.1f})",
+                f"{times['over_neuro']['median']:.2f}",
+            )
+        )
+    header = (
+        "contender",
+        "bytes kept",
+        f"/ {RECOMPUTE}",
+        "forward + backward (ms)",
+        "/ neuro",
+    )
+    sizes = f"T = {record['timesteps']}, B = {record['batch_size']}, N = {record['neurons']}"
+    version = record["spikingjelly"]
+    return "\n".join(
+        [
+            f"#### What backward keeps of a dense synapse and its LIF layer, {sizes}",
+            "",
+            _table(header, rows),
+            "",
+            f"{_source(file, _machine(record))} Every row: `{record['command']}`"
+            f"{' (`make bench-peers`)' if version else ''}. Bytes by neuron and time step that the "
+            "forward pass leaves in memory besides weights and spikes sent, the spikes received "
+            "included; `recompute` is `rule.recompute` of `bptt`, with equal gradients. Median "
+            f"(20th to 80th percentile) of {record['rounds']} interleaved steps in one process."
+            f"{f' SpikingJelly {version}.' if version else ''}",
+            "",
+        ]
+    )
+
+
+def render_warm_start(record: dict[str, Any], file: str) -> str:
+    """Return the tables of first calls and of whole processes."""
+    rows = []
+    for op, found in record["ops"].items():
+        cold, warm = found["cold"], found["warm"]
+        milliseconds = (cold["first_seconds"], warm["first_seconds"], warm["second_seconds"])
+        functions = (cold["compiled"], warm["compiled"])
+        rows.append(
+            (
+                f"`{op}`",
+                *(f"{1e3 * seconds:.{0 if seconds > 0.1 else 2}f}" for seconds in milliseconds),
+                " / ".join(f"{number:.0f}" for number in functions),
+            )
+        )
+    header = (
+        "op",
+        "first call, empty cache (ms)",
+        "first call, warm (ms)",
+        "next call (ms)",
+        "functions compiled, empty / warm",
+    )
+    processes = [(f"`{name}`", f"{seconds:.2f}") for name, seconds in record["processes"].items()]
+    return "\n".join(
+        [
+            "#### Warm start",
+            "",
+            _table(header, rows),
+            "",
+            _table(("process", "s"), processes),
+            "",
+            f"{_source(file, _machine(record))} Every row: `{record['command']}`. Median of "
+            f"{record['repeats']} fresh processes. Compiled kernels are kept on disk; first calls "
+            "are timed once Numba and torch's compiler, which torch imports at the first custom "
+            "operation, are imported. The second table is of whole processes.",
+            "",
+        ]
+    )
+
+
 RENDERERS: dict[str, Callable[[dict[str, Any], str], str]] = {
     "accuracy": render_accuracy,
     "gradients": render_gradients,
     "memory": render_memory,
     "speed": render_speed,
     "layers": render_layers,
+    "kept": render_kept,
+    "warm_start": render_warm_start,
 }
 
 

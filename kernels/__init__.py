@@ -13,10 +13,11 @@ from neuro.kernels.noise.stream import NoiseStream
 from neuro.kernels.online_step.op import ONLINE_STEP, online_step
 from neuro.kernels.online_step.operands import OnlineStep
 from neuro.kernels.opzo.op import OPZO_UPDATE, opzo_response, opzo_update
+from neuro.kernels.packed_spikes.op import PACKED_SPIKES, pack_spikes, unpack_spikes
 from neuro.kernels.three_factor.op import THREE_FACTOR, three_factor, three_factor_gradient
 
 OPS: dict[str, Op[Any]] = {
-    op.name: op for op in (LIF, NOISE, ONLINE_STEP, OPZO_UPDATE, THREE_FACTOR)
+    op.name: op for op in (LIF, NOISE, ONLINE_STEP, OPZO_UPDATE, PACKED_SPIKES, THREE_FACTOR)
 }
 
 
@@ -40,6 +41,8 @@ __all__ = [
     "online_step",
     "opzo_response",
     "opzo_update",
+    "pack_spikes",
     "three_factor",
     "three_factor_gradient",
+    "unpack_spikes",
 ]

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from spikingjelly.activation_based import functional, neuron, surrogate
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def layer() -> Callable[[Tensor], Tensor]:
@@ -20,6 +20,12 @@ def compiled_layer() -> Callable[[Tensor], Tensor]:
     return _from_rest(node, torch.compile(node, dynamic=False))
 
 
+def around(synapse: nn.Module) -> Callable[[Tensor], Tensor]:
+    """Return a layer, a synapse and a second layer, which start each sequence at rest."""
+    network = nn.Sequential(_node(), synapse, _node())
+    return _from_rest(network, network)
+
+
 def _node() -> Any:
     return neuron.LIFNode(
         tau=2.0,
@@ -32,9 +38,9 @@ def _node() -> Any:
     )
 
 
-def _from_rest(node: Any, forward: Any) -> Callable[[Tensor], Tensor]:
+def _from_rest(module: Any, forward: Any) -> Callable[[Tensor], Tensor]:
     def run(currents: Tensor) -> Tensor:
-        functional.reset_net(node)
+        functional.reset_net(module)
         spikes: Tensor = forward(currents)
         return spikes
 

@@ -1,12 +1,17 @@
 """The container: named nodes in order, each reading earlier ones, state passed in and out."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from neuro.errors import UsageError, nearest
+from neuro.layers.linear_maps import Add, LinearMap
+from neuro.layers.signals import Computed, Dense, Packed, Signal, restoring
 from neuro.layers.spiking import Delay, Spiking
 from neuro.layers.synapse import Synapse
 from neuro.neurons import LeakyIntegrator
@@ -15,6 +20,7 @@ INPUT = "input"
 
 NetworkState = dict[str, Any]
 Weights = dict[str, Tensor]
+Observe = Callable[[str, Tensor], None]
 
 
 class Node(NamedTuple):
@@ -115,6 +121,7 @@ class Network(nn.Module):
             self.sources[node.name] = sources
             previous = node.name
         self.output = previous
+        self._readers = Counter(each for sources in self.sources.values() for each in sources)
         self.shapes = self._trace_shapes()
 
     @property
@@ -180,8 +187,7 @@ class Network(nn.Module):
         """
         if state is None:
             state = self.initial_state(inputs.shape[1], inputs.device)
-        values, state = self.advance_sequence(inputs, state, self.effective_weights())
-        return values[self.output], state
+        return self.advance_sequence(inputs, state, self.effective_weights())
 
     @torch.no_grad()
     def run(self, inputs: Iterable[Tensor]) -> Readout:
@@ -243,32 +249,90 @@ class Network(nn.Module):
         return values, after
 
     def advance_sequence(
-        self, inputs: Tensor, state: Mapping[str, Any], weights: Weights
-    ) -> tuple[dict[str, Tensor], NetworkState]:
-        """Advance T time steps, layer by layer; return what every node sent on, and the state.
+        self,
+        inputs: Tensor,
+        state: Mapping[str, Any],
+        weights: Weights,
+        *,
+        recompute: bool = False,
+        observe: Observe | None = None,
+    ) -> tuple[Tensor, NetworkState]:
+        """Advance T time steps, layer by layer; return the logits ``(T, B, m)`` and the state.
 
         A spike crosses all layers within its step and nothing runs back, so a layer may run all
         its steps before the next one starts: its neurons in one kernel, its synapse as one product
         over T * B samples. What does not change over time (an input expanded from ``(B, ...)``, as
         constant current is) is transmitted once. Memory grows with T; :meth:`advance` is flat.
 
+        With ``recompute`` backward keeps one bit per spike of a layer, and computes currents
+        again: one more product of each synapse for, in 32-bit floats, less than a tenth of the
+        memory. What several nodes read and is no spikes (a residual stream), what a delay or an
+        integrator gives, and the input stay dense. Gradients are the same.
+
         Args:
             inputs: ``(T, B, *input_shape)``.
             state: as for :meth:`step`.
             weights: from :meth:`effective_weights`.
+            recompute: see above; changes nothing where autograd records nothing.
+            observe: called with each node's name and what it sent on, ``(T, B, ...)``, which is
+                then dropped as soon as no further node reads it.
+
+        Raises:
+            UsageError: for inputs of another shape, or, with ``recompute``, a layer that emits
+                something other than spikes.
         """
         self._check_input(inputs.shape, "T", "B")
+        recompute = recompute and torch.is_grad_enabled()
         values = {INPUT: inputs}
+        signals: dict[str, Signal] = {INPUT: Dense(inputs)} if recompute else {}
+        unread = self._readers.copy()
         after: NetworkState = {}
         for name, module in self.nodes.items():
-            sources = [values[source] for source in self.sources[name]]
-            if isinstance(module, STATEFUL):
-                values[name], after[name] = module.sequence(sources[0], state[name])
-            elif isinstance(module, Synapse):
-                values[name] = _each_step(module.transmit, sources, weights[name])
-            else:
-                values[name] = _each_step(module, sources)
-        return values, after
+            names = self.sources[name]
+            sources = [values[source] for source in names]
+            given = [signals[source] for source in names] if recompute else []
+            with restoring(sources, given) if recompute else nullcontext():
+                if isinstance(module, STATEFUL):
+                    values[name], after[name] = module.sequence(sources[0], state[name])
+                else:
+                    values[name] = self._transmit(name, weights, sources)
+            if recompute:
+                signals[name] = self._signal(name, weights, values[name], given)
+            if observe is not None:
+                observe(name, values[name])
+            unread.subtract(names)
+            for source in {each for each in names if not unread[each]}:
+                values.pop(source)
+                signals.pop(source, None)
+        return values[self.output], after
+
+    def _transmit(self, name: str, weights: Weights, sources: list[Tensor]) -> Tensor:
+        """Apply a node without memory to all steps."""
+        module = self.nodes[name]
+        if isinstance(module, Synapse):
+            return _each_step(module.transmit, sources, weights[name])
+        return _each_step(module, sources)
+
+    def _signal(
+        self, name: str, weights: Weights, value: Tensor, sources: Sequence[Signal]
+    ) -> Signal:
+        """Return how backward gets ``value`` again, which the node made of ``sources``."""
+        module = self.nodes[name]
+        if isinstance(module, Spiking) and value.is_contiguous():
+            try:
+                return Packed(value, module.scale)
+            except ValueError as error:
+                raise UsageError(
+                    f"{name}: {error}. Leave recompute off for this network."
+                ) from error
+        # What several nodes read would be computed once for each, and again by what is made of it.
+        several = self._readers[name] > 1
+        if several or not isinstance(module, Synapse | LinearMap | Add):
+            return Dense(value)
+        used = [weights[name]] if isinstance(module, Synapse) else []
+        if isinstance(module, Synapse) and module.bias is not None:
+            used.append(module.bias)
+        return Computed(partial(self._transmit, name, weights), sources, used)
 
     def _check_input(self, shape: Sequence[int], *lead: str) -> None:
         if tuple(shape[len(lead) :]) != self.input_shape:
@@ -300,11 +364,16 @@ class Network(nn.Module):
 def _each_step(apply: Callable[..., Tensor], sources: Sequence[Tensor], *more: Tensor) -> Tensor:
     """Apply what has no memory to all steps at once: ``(T, B, ...)`` in and out."""
     steps, batch = sources[0].shape[:2]
-    if steps > 1 and all(source.stride(0) == 0 for source in sources):
+    if all(map(_constant, sources)):
         constant = apply(*(source[0] for source in sources), *more)
         return constant.expand(steps, *constant.shape)
     folded = apply(*(source.flatten(0, 1) for source in sources), *more)
     return folded.reshape(steps, batch, *folded.shape[1:])
+
+
+def _constant(sequence: Tensor) -> bool:
+    """Whether it is one step expanded over several."""
+    return len(sequence) > 1 and sequence.stride(0) == 0
 
 
 def _kind(module: nn.Module) -> str:

@@ -96,3 +96,9 @@ def test_every_variant_of_every_grid_has_a_colour_marker_and_label_of_its_own() 
     assert set(STYLE) == set(LABELS)
     for key in ("color", "marker"):
         assert len({style[key] for style in STYLE.values()}) == len(STYLE)
+
+
+def test_a_kind_that_is_a_table_alone_has_no_picture(tmp_path: Path) -> None:
+    write_result(tmp_path / "results" / "kept.json", {"schema": 1, "kind": "kept"})
+    figures(results=tmp_path / "results", images=tmp_path / "images")
+    assert not (tmp_path / "images").exists()

@@ -1,12 +1,14 @@
 """Peak memory over time steps: what is claimed of it, and the measurement itself."""
 
 import sys
+from dataclasses import replace
 
 import pytest
 
 from benchmarks.command import CheckFailedError, run
 from benchmarks.memory import check_flatness, growth_by_rule, measure_apart, memory
 from benchmarks.memory_row import Row
+from benchmarks.records import read_result
 from neuro.errors import NeuroError
 
 
@@ -32,10 +34,28 @@ def test_online_rules_must_be_flat_and_bptt_must_grow(capsys):
     assert "opzo: 1.055 times, at most 1.05 times: FAILS" in capsys.readouterr().out
 
 
+def test_recomputing_must_save_a_quarter_at_the_largest_t(capsys):
+    check_flatness(record(**{"bptt": [30, 80, 400], "bptt+recompute": [30, 80, 300]}))
+    assert "bptt+recompute: 0.750 of bptt, at most 0.75: holds" in capsys.readouterr().out
+    with pytest.raises(CheckFailedError, match=r"bptt\+recompute"):
+        check_flatness(record(**{"bptt": [30, 80, 400], "bptt+recompute": [20, 40, 304]}))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, which Linux alone has")
+def test_the_row_that_recomputes_has_its_name(tmp_path):
+    file = tmp_path / "memory.json"
+    arguments = ["--rules", "bptt+recompute", "--timesteps", "9", "--hidden", "256"]
+    places = ["--results", str(file), "--figure", str(tmp_path / "memory.png")]
+    assert run(memory, [*arguments, "--batch-size", "64", "--repeats", "1", *places]) == 0
+    (row,) = read_result(file, "memory")["rows"]
+    assert row["rule"] == "bptt+recompute"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--rules", "opso"], 'Did you mean "opzo"'),
+        (["--rules", "opzo+recompute"], "unknown learning rule 'opzo+recompute'"),
         (["--timesteps", "8,x"], "--timesteps takes whole numbers"),
         (["--repeats", "0"], "--repeats"),
     ],
@@ -60,5 +80,19 @@ def test_opzo_is_flat_in_time_and_bptt_is_not():
         for steps in (8, 64)
     }
     assert found["opzo", 64] <= 1.05 * found["opzo", 8]
-    # spikes, potentials and surrogates of 56 more steps: at least three tensors of 128 x 256 floats
-    assert found["bptt", 64] - found["bptt", 8] > 56 * 3 * 128 * 256 * 4 / 2**20
+    # of 56 more steps at least currents, spikes and inputs: 256 + 256 + 784 floats a sample
+    assert found["bptt", 64] - found["bptt", 8] > 56 * (256 + 256 + 784) * 128 * 4 / 2**20
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, which Linux alone has")
+def test_recomputing_leaves_the_layer_at_work_and_bits():
+    deep = Row("bptt", 8, hidden=(256,) * 6, features=64)
+    growth = [
+        measure_apart(replace(deep, timesteps=64, recompute=recompute))["update_mb"]
+        - measure_apart(replace(deep, recompute=recompute))["update_mb"]
+        for recompute in (False, True)
+    ]
+    # floats a sample and step: the input, then two for each neuron against three of one layer
+    # and a bit for each neuron; a third more for what is fleeting
+    assert growth[1] < 1.33 * growth[0] * (64 + 3 * 256 + 6 * 256 / 32) / (64 + 2 * 6 * 256)

@@ -30,7 +30,22 @@ def test_gradient_is_that_of_the_mean_loss_of_the_sequence(any_network, batch, l
         torch.testing.assert_close(learnt.gradients[name], parameter.grad)
 
 
-def test_it_trains_decays_delays_and_integrating_readouts(batch, learn) -> None:
+@pytest.mark.parametrize("timesteps", [1, 4])
+def test_recomputing_changes_nothing(any_network, batch, learn, timesteps: int) -> None:
+    inputs, targets = batch(any_network, timesteps)
+    kept, computed = (
+        learn(any_network, BPTTOptions(recompute=way), inputs, targets) for way in (False, True)
+    )
+    assert torch.equal(kept.outcome.loss, computed.outcome.loss)
+    assert torch.equal(kept.outcome.logits, computed.outcome.logits)
+    assert kept.outcome.firing_rates == computed.outcome.firing_rates
+    assert kept.gradients.keys() == computed.gradients.keys()
+    for name, gradient in kept.gradients.items():
+        assert torch.equal(gradient, computed.gradients[name]), name
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_it_trains_decays_delays_and_integrating_readouts(batch, learn, recompute: bool) -> None:
     """What the online rules refuse."""
     torch.manual_seed(0)
     network = Network(
@@ -44,7 +59,7 @@ def test_it_trains_decays_delays_and_integrating_readouts(batch, learn) -> None:
         (5,),
     ).double()
     inputs, targets = batch(network, 5)
-    learnt = learn(network, BPTTOptions(), inputs, targets)
+    learnt = learn(network, BPTTOptions(recompute=recompute), inputs, targets)
     assert set(learnt.gradients) == {name for name, _ in network.named_parameters()}
     assert all(gradient.abs().sum() > 0 for gradient in learnt.gradients.values())
 
@@ -77,3 +92,8 @@ def test_another_number_of_steps_than_announced_is_refused(
     inputs, targets = batch(conv_network, 3)
     with pytest.raises(UsageError, match=f"expected {announced} time steps of input, got"):
         learn(conv_network, BPTTOptions(), inputs, targets, timesteps=announced)
+
+
+def test_no_time_step_is_refused(batch, learn, conv_network) -> None:
+    with pytest.raises(UsageError, match="at least one time step of input, got none"):
+        learn(conv_network, BPTTOptions(), [], batch(conv_network, 1)[1])

@@ -1,0 +1,88 @@
+"""The process that measures one row of :mod:`benchmarks.warm_start`; prints one JSON object."""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+
+
+def lif() -> None:
+    from neuro.kernels import lif
+
+    currents = torch.rand(4, 2, 64, requires_grad=True)
+    lif(currents, torch.zeros(2, 64), decay=0.5).spikes.sum().backward()  # type: ignore[no-untyped-call]
+
+
+def noise() -> None:
+    from neuro.kernels import NoiseStream, noise
+
+    noise(NoiseStream("gaussian", 0, 0, 0), torch.empty(2, 64))
+
+
+def online_step() -> None:
+    from neuro.kernels import NoiseStream, online_step
+
+    online_step(
+        torch.rand(2, 64),
+        torch.zeros(2, 64),
+        decay=0.5,
+        traces=[torch.zeros(2, 64)],
+        noise=NoiseStream("gaussian", 0, 0, 0),
+        strength=torch.ones(2),
+    )
+
+
+def opzo_update() -> None:
+    from neuro.kernels import NoiseStream, opzo_update
+
+    stream = NoiseStream("gaussian", 0, 0, 0)
+    opzo_update(torch.zeros(3, 64), torch.rand(2, 3), stream, keep=0.9, factor=0.1)
+
+
+def packed_spikes() -> None:
+    from neuro.kernels import pack_spikes, unpack_spikes
+
+    unpack_spikes(pack_spikes(torch.ones(2, 64)), (2, 64), dtype=torch.float32)
+
+
+def three_factor() -> None:
+    from neuro.kernels import three_factor_gradient
+
+    three_factor_gradient(
+        torch.rand(3, 64), torch.rand(2, 3), torch.rand(2, 64), torch.rand(2, 5), torch.zeros(64, 5)
+    )
+
+
+CALLS: dict[str, Callable[[], None]] = {
+    "lif": lif,
+    "noise": noise,
+    "online_step": online_step,
+    "opzo_update": opzo_update,
+    "packed_spikes": packed_spikes,
+    "three_factor": three_factor,
+}
+"""For every op a small call, of the variant that training uses most."""
+
+
+def measure_here(op: str) -> dict[str, float]:
+    """Return how long the first two calls of an op take here, other packages being imported.
+
+    Torch imports its compiler at the first call of any operation that is not its own.
+    """
+    import numba  # noqa: F401
+    import torch._dynamo  # noqa: F401
+
+    import neuro.kernels  # noqa: F401
+
+    seconds = []
+    for _ in range(2):
+        started = time.perf_counter()
+        CALLS[op]()
+        seconds.append(time.perf_counter() - started)
+    return {"first_seconds": seconds[0], "second_seconds": seconds[1]}
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure_here(sys.argv[1])))

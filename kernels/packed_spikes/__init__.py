@@ -1,0 +1,1 @@
+"""Spikes as bits: one eighth of a byte each."""
