@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neuro.kernels.compiled import flat, share_out
-from neuro.kernels.exponential import exp_negative
 from neuro.kernels.lif.cpu_fields import at, part
 from neuro.kernels.lif.fields import rows_by_neuron
 from neuro.kernels.lif.variant import PARAMETERS, Gradients, Outputs, Variant
-from neuro.kernels.surrogates import DERIVATIVES, coefficients
+from neuro.kernels.surrogates import coefficients
+from neuro.kernels.surrogates.cpu import KINDS, derivative
 
 Array = NDArray[Any]
 
@@ -32,8 +32,6 @@ _BLOCK = 2048
 _SCRATCH_ROWS = 64
 """Steps of scratch that a full block may have; longer sequences take narrower blocks."""
 _NARROWEST = 64
-_KINDS = {name: kind for kind, name in enumerate(DERIVATIVES)}
-_SIGMOID, _ATAN, _TRIANGLE, _RECTANGLE, _FAST_SIGMOID, _GAUSSIAN = _KINDS.values()
 
 
 @cache
@@ -238,23 +236,7 @@ def _backward_kernel(
                     d = u - bar
                     fired = d >= zero if inclusive else d > zero
                     spike = one if fired else zero
-                    far = abs(d)
-                    # the surrogate's derivative
-                    if kind == _SIGMOID:
-                        e = exp_negative(sharp * far)
-                        share = one / (one + e)
-                        psi = peak * (e * share * share)
-                    elif kind == _ATAN:
-                        psi = one / (sharp * (d * d) + peak)
-                    elif kind == _TRIANGLE:
-                        psi = max(peak - sharp * far, zero)
-                    elif kind == _RECTANGLE:
-                        psi = peak if far < sharp else zero
-                    elif kind == _FAST_SIGMOID:
-                        share = one / (sharp * far + peak)
-                        psi = share * share
-                    else:
-                        psi = peak * exp_negative(sharp * (d * d))
+                    psi = derivative(kind, d, sharp, peak, zero, one)
                     # reset
                     to_after = to_v[i]
                     to_spike = of_s[i]
@@ -410,7 +392,7 @@ def backward(
         variant.inclusive,
         variant.subtract_adaptation,
         variant.detach_reset,
-        _KINDS[variant.surrogate],
+        KINDS[variant.surrogate],
         of_parameters,
     )
     operands = (

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from neuro.kernels import KernelError, lif
-from neuro.kernels.lif.op import _stack
+from neuro.kernels.lif.fields import stack
 from neuro.neurons import IF, LIF, AdaptiveLIF, AlphaLIF, CubaLIF
 from neuro.neurons.base import Dynamics
 from neuro.surrogate import SURROGATES, ATan, Gaussian, Rectangle
@@ -175,7 +175,7 @@ def test_opcheck(implementation, name):
     absent = torch.empty(0)
     numbers = (0.8, 0.0, 0.7, 1.0, 0.0, 0.5, 0.6, 0.4)
     currents = torch.rand(5, 2, 3, requires_grad=True)
-    parameters = _stack(numbers, currents).requires_grad_()
+    parameters = stack(numbers, currents).requires_grad_()
     adaptive = name == "adaptive_lif"
     operands = (currents, state[0], absent, state[1] if adaptive else absent, parameters)
     equations = [False, adaptive, True, True, True, True]
