@@ -93,9 +93,13 @@ def draw_memory(record: dict[str, Any], file: Path) -> None:
 def draw_speed(record: dict[str, Any], file: Path) -> None:
     """Draw time per training sample as bars, with the 20th and 80th percentiles."""
     workloads = record["workloads"]
-    figure = _figure(3.2 * len(workloads) + 0.6, 3.4)
-    panels = figure.subplots(1, len(workloads), squeeze=False)[0]
-    for axes, each in zip(panels, workloads.values(), strict=True):
+    columns = min(len(workloads), 3)
+    lines = -(-len(workloads) // columns)
+    figure = _figure(3.2 * columns + 0.6, 2.6 * lines + 0.6)
+    panels = figure.subplots(lines, columns, squeeze=False).ravel()
+    for axes in panels[len(workloads) :]:
+        axes.set_visible(False)
+    for axes, each in zip(panels, workloads.values(), strict=False):
         names = sorted(each["contenders"], key=lambda name: each["contenders"][name]["median_us"])
         for row, name in enumerate(names):
             found = each["contenders"][name]
@@ -107,7 +111,7 @@ def draw_speed(record: dict[str, Any], file: Path) -> None:
             range(len(names)), [LABELS.get(name, "SpikingJelly OTTT") for name in names]
         )
         axes.invert_yaxis()
-        axes.set_title(each["title"], size=9)
+        axes.set_title(f"{each['title']}, T = {each['timesteps']}", size=9)
         _finish(axes, "ms per training sample", "")
     save(figure, file)
 

@@ -228,7 +228,7 @@ def render_speed(record: dict[str, Any], file: str) -> str:
         for contender, found in each["contenders"].items():
             rows.append(
                 (
-                    each["title"],
+                    f"{each['title']}, T = {each['timesteps']}, B = {each['batch_size']}",
                     f"`{contender}`",
                     f"{found['median_us']:.0f} ({found['p20_us']:.0f} to {found['p80_us']:.0f})",
                     f"{each['opzo_over'][contender]['median']:.2f}",

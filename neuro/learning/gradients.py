@@ -85,13 +85,10 @@ class GradientSums:
             self._flush_recurring(entry)
             # Frozen parameters (requires_grad off) take no gradient.
             if entry.weight_sum is not None and entry.differentiable.requires_grad:
-                gradient = entry.weight_sum
-                if entry.activity_scale != 1:
-                    gradient = gradient * entry.activity_scale
-                torch.autograd.backward([entry.differentiable], [gradient])
+                _deliver(entry.differentiable, entry.weight_sum.mul_(entry.activity_scale))
             bias = entry.synapse.bias
             if entry.bias_sum is not None and bias is not None and bias.requires_grad:
-                torch.autograd.backward([bias], [entry.bias_sum])
+                _deliver(bias, entry.bias_sum)
             entry.weight_sum = entry.bias_sum = None
 
     def _flush_recurring(self, entry: _Synaptic) -> None:
@@ -124,6 +121,14 @@ class GradientSums:
             entry.weight_sum.add_(synapse.weight_gradient(delta, activity))
         if entry.bias_sum is not None:
             entry.bias_sum.add_(synapse.bias_gradient(delta))
+
+
+def _deliver(effective: Tensor, gradient: Tensor) -> None:
+    """Pass the gradient of an effective weight on to the parameters it is made of."""
+    if effective.is_leaf:
+        add_gradient(effective, gradient)  # no copy, as the engine would make of it
+    else:
+        torch.autograd.backward([effective], [gradient])
 
 
 def add_gradient(parameter: Tensor, gradient: Tensor) -> None:

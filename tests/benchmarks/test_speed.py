@@ -98,12 +98,12 @@ def record(ottt: float, peer: float | None) -> dict[str, object]:
 
 
 def test_check_holds_opzo_to_its_ratios(capsys):
-    check_bars(record(ottt=1.25, peer=0.6))
+    check_bars(record(ottt=1.25, peer=0.5))
     assert capsys.readouterr().out.count("holds") == 2
     with pytest.raises(CheckFailedError, match="1 bars"):
-        check_bars(record(ottt=1.26, peer=0.6))
+        check_bars(record(ottt=1.26, peer=0.4))
     with pytest.raises(CheckFailedError, match="1 bars"):
-        check_bars(record(ottt=1.0, peer=1.1))
+        check_bars(record(ottt=1.0, peer=0.51))
     with pytest.raises(CheckFailedError, match="not timed"):
         check_bars(record(ottt=1.0, peer=None))
 
