@@ -10,12 +10,13 @@ from benchmarks.figures import figures
 from benchmarks.gradients import gradients
 from benchmarks.grids import GRIDS
 from benchmarks.memory import memory
+from benchmarks.synapses import synapses
 from benchmarks.tables import tables
 from benchmarks.warm_start import warm_start
 
 
 def everything(*, data_dir: Path | None = None, jobs: int = 1) -> None:
-    """Run all grids, measure gradients, memory and warm start, draw pictures, write the tables.
+    """Run all grids, measure gradients, memory, synapses, warm start, draw, write the tables.
 
     Takes hours; runs that are finished stay, stopped ones continue. Time per sample and per
     layer is measured beside other frameworks by `make bench-peers`. Grids for a GPU are left out
@@ -41,6 +42,8 @@ def everything(*, data_dir: Path | None = None, jobs: int = 1) -> None:
     memory()
     say("== warm start")
     warm_start()
+    say("== synapses")
+    synapses()
     figures()
     tables()
 

@@ -60,6 +60,7 @@ def figures(*, results: Path = RESULTS, images: Path = IMAGES) -> None:
         "layers": draw_layers,
         "memory": draw_memory,
         "speed": draw_speed,
+        "synapses": draw_synapses,
     }
     for file in sorted(results.glob("*.json")):
         kind = _kind(file)
@@ -151,6 +152,40 @@ def _draw_scaling(axes: Axes, points: Sequence[dict[str, float]]) -> None:
     axes.set_title("neuro, forward + backward", size=9)
     _finish(axes, "neurons", "ns per neuron and time step")
     axes.legend(frameon=False, fontsize=8)
+
+
+def draw_synapses(record: dict[str, Any], file: Path) -> None:
+    """Draw the speed of events and of the choice over the dense product, by density.
+
+    Solid: the choice. Dotted: events where the dense product is chosen.
+    """
+    groups = {
+        "dense synapses": [each for each in record["layers"] if len(each["spikes"]) == 2],
+        "convolutions": [each for each in record["layers"] if len(each["spikes"]) == 4],
+    }
+    figure = _figure(11, 4.2)
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, (title, layers) in zip(panels, groups.items(), strict=True):
+        for layer, style in zip(layers, STYLE.values(), strict=False):
+            points = layer["curves"][str(max(record["threads"]))]["points"]
+            shares = [100 * each["density"] for each in points]
+            for name, more in (
+                ("neuro", {"label": layer["name"]}),
+                ("events", {"linestyle": ":", "marker": "", "alpha": 0.7}),
+            ):
+                speeds = [each["dense_over"][name]["median"] for each in points]
+                axes.plot(shares, speeds, **{"markersize": 4, **style, **more})
+        axes.axhline(1, color="#777777", linewidth=0.8)
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(lambda value, position: f"{value:g}")
+        axes.set_title(title, size=9)
+        label = "times as fast as the dense product" if axes is panels[0] else ""
+        _finish(axes, "inputs that are not zero (%)", label)
+        if layers:
+            axes.legend(frameon=False, fontsize=7)
+    save(figure, file)
 
 
 def draw_learning_curves(record: dict[str, Any], file: Path) -> None:

@@ -18,6 +18,7 @@ from benchmarks.kept import RECOMPUTE
 from benchmarks.memory import growth_by_rule
 from benchmarks.records import REPOSITORY, RESULTS, read_result
 from benchmarks.speed import PEER
+from benchmarks.synapses import SPARSE
 from neuro.errors import UsageError
 from neuro.training.checkpoint import write_atomically
 
@@ -377,6 +378,59 @@ def render_warm_start(record: dict[str, Any], file: str) -> str:
     )
 
 
+def render_synapses(record: dict[str, Any], file: str) -> str:
+    """Return the table of synapses from events beside the dense product."""
+    most = str(max(record["threads"]))
+    rows = []
+    for layer in record["layers"]:
+        points = layer["curves"][most]["points"]
+        found = {each["density"]: each for each in points}
+        cells = []
+        for density in (0.001, SPARSE, 0.1):
+            cells.append(f"{found[density]['dense_over']['neuro']['median']:.1f}")
+        alone = {each["density"]: each for each in layer["curves"]["1"]["points"]}
+        crossing = layer["curves"][most]["crossing"]
+        rows.append(
+            (
+                layer["name"],
+                f"{found[SPARSE]['times']['dense']['median_ms']:.2f}",
+                f"{found[SPARSE]['times']['neuro']['median_ms']:.2f}",
+                *cells,
+                f"{alone[SPARSE]['dense_over']['neuro']['median']:.1f}",
+                f"{min(each['dense_over']['neuro']['median'] for each in points):.2f}",
+                "never faster" if crossing is None else f"{100 * crossing:.0f} %",
+                f"{100 * layer['expected_crossing']:.0f} %",
+            )
+        )
+    header = (
+        "synapse",
+        "dense (ms)",
+        "neuro at 2 % (ms)",
+        "dense / neuro at 0.1 %",
+        "at 2 %",
+        "at 10 %",
+        "at 2 %, 1 thread",
+        "at worst",
+        "events slower from",
+        "dense chosen from",
+    )
+    return "\n".join(
+        [
+            "#### Synapses driven by spike events",
+            "",
+            f"![Speed over density](docs/images/{Path(file).stem}.png)",
+            "",
+            _table(header, rows),
+            "",
+            f"{_source(file, _machine(record))} Every row: `{record['command']}`. Medians of "
+            f"{record['rounds']} interleaved calls in one process, float32; finding the events "
+            "and transposing the weight are part of every call. Above the density chosen by the "
+            "rule of `neuro doctor --kernels`, the dense product serves.",
+            "",
+        ]
+    )
+
+
 RENDERERS: dict[str, Callable[[dict[str, Any], str], str]] = {
     "accuracy": render_accuracy,
     "gradients": render_gradients,
@@ -385,6 +439,7 @@ RENDERERS: dict[str, Callable[[dict[str, Any], str], str]] = {
     "layers": render_layers,
     "kept": render_kept,
     "warm_start": render_warm_start,
+    "synapses": render_synapses,
 }
 
 

@@ -55,6 +55,18 @@ def three_factor() -> None:
     )
 
 
+def event_linear() -> None:
+    from neuro.kernels import event_linear
+
+    event_linear(torch.zeros(128, 800), torch.rand(800, 800))
+
+
+def event_conv2d() -> None:
+    from neuro.kernels import event_conv2d
+
+    event_conv2d(torch.zeros(16, 64, 16, 16), torch.rand(64, 64, 3, 3), padding=1)
+
+
 CALLS: dict[str, Callable[[], None]] = {
     "lif": lif,
     "noise": noise,
@@ -62,6 +74,8 @@ CALLS: dict[str, Callable[[], None]] = {
     "opzo_update": opzo_update,
     "packed_spikes": packed_spikes,
     "three_factor": three_factor,
+    "event_linear": event_linear,
+    "event_conv2d": event_conv2d,
 }
 """For every op a small call, of the variant that training uses most."""
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from neuro.kernels.dispatch import Choice, Explanation, KernelError, Op, choose
 from neuro.kernels.dispatch import explain as _explain
+from neuro.kernels.event_conv2d.op import EVENT_CONV2D, event_conv2d
+from neuro.kernels.event_linear.op import EVENT_LINEAR, event_linear
 from neuro.kernels.lif.op import LIF, lif
 from neuro.kernels.noise.op import NOISE, noise
 from neuro.kernels.noise.stream import NoiseStream
@@ -17,7 +19,17 @@ from neuro.kernels.packed_spikes.op import PACKED_SPIKES, pack_spikes, unpack_sp
 from neuro.kernels.three_factor.op import THREE_FACTOR, three_factor, three_factor_gradient
 
 OPS: dict[str, Op[Any]] = {
-    op.name: op for op in (LIF, NOISE, ONLINE_STEP, OPZO_UPDATE, PACKED_SPIKES, THREE_FACTOR)
+    op.name: op
+    for op in (
+        LIF,
+        NOISE,
+        ONLINE_STEP,
+        OPZO_UPDATE,
+        PACKED_SPIKES,
+        THREE_FACTOR,
+        EVENT_LINEAR,
+        EVENT_CONV2D,
+    )
 }
 
 
@@ -35,6 +47,8 @@ __all__ = [
     "OnlineStep",
     "Op",
     "choose",
+    "event_conv2d",
+    "event_linear",
     "explain",
     "lif",
     "noise",

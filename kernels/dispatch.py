@@ -29,6 +29,10 @@ def _always() -> None:
     return None
 
 
+def _no_note(name: str, asked: bool) -> str | None:
+    return None
+
+
 @dataclass(frozen=True)
 class Implementation(Generic[F]):
     """One way to compute an op.
@@ -57,12 +61,20 @@ class Implementation(Generic[F]):
         return self.unavailable()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # an op is itself alone: found in a cache by identity, at once
 class Op(Generic[F]):
-    """A named operation and its implementations, fastest first, the reference last."""
+    """A named operation and its implementations, fastest first, the reference last.
+
+    Args:
+        name: of the op.
+        implementations: fastest first.
+        note: what ``neuro doctor`` adds, for an op whose choice also goes by what a call brings;
+            given the name of the implementation and whether it was asked for.
+    """
 
     name: str
     implementations: tuple[Implementation[F], ...]
+    note: Callable[[str, bool], str | None] = _no_note
 
     def __post_init__(self) -> None:
         names = [each.name for each in self.implementations]
@@ -87,6 +99,11 @@ class Explanation:
     device: str
     implementation: str | None
     reasons: tuple[str, ...]
+
+
+def asked_by_name() -> bool:
+    """Tell whether ``NEURO_KERNELS`` asks for an implementation."""
+    return bool(os.environ.get(VARIABLE))
 
 
 def choose(op: Op[F], device: torch.device, dtype: torch.dtype) -> Choice[F]:
@@ -128,10 +145,12 @@ def explain(ops: Iterable[Op[Any]], dtype: torch.dtype = torch.float32) -> list[
             except KernelError as error:
                 rows.append(Explanation(op.name, device, None, (str(error),)))
                 continue
-            reasons = choice.declined
+            name = choice.implementation.name
+            note = op.note(name, asked_by_name())
+            reasons = choice.declined if note is None else (note, *choice.declined)
             if device == "cuda" and not torch.cuda.is_available():
                 reasons = (*reasons, "torch sees no CUDA device here")
-            rows.append(Explanation(op.name, device, choice.implementation.name, reasons))
+            rows.append(Explanation(op.name, device, name, reasons))
     return rows
 
 

@@ -13,6 +13,7 @@ def evaluate(
     dataset: str | None = None,
     data_dir: Path | None = None,
     no_download: bool = False,
+    events: bool = False,
     json: bool = False,
 ) -> None:
     """Evaluate a checkpoint of a run on the test set, without noise.
@@ -29,6 +30,8 @@ def evaluate(
         Folder with the data; default where the run found them.
     no_download
         Fail where data would have to be downloaded.
+    events
+        Take currents from spike events where few neurons fire: faster there, rounded otherwise.
     json
         Print exactly one JSON object on stdout.
     """
@@ -40,6 +43,7 @@ def evaluate(
         dataset=dataset,
         data_dir=data_dir,
         download=not no_download,
+        events=events,
     )
     if json:
         print_json(summary.to_json())

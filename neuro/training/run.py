@@ -142,6 +142,7 @@ def evaluate_run(
     dataset: str | None = None,
     data_dir: Path | None = None,
     download: bool = True,
+    events: bool = False,
 ) -> RunSummary:
     """Evaluate a checkpoint of a run on the test set.
 
@@ -151,11 +152,14 @@ def evaluate_run(
         dataset: another data set with inputs of the same shape; None is the run's own.
         data_dir: where the data lie; None is where they lay.
         download: whether missing data may be downloaded.
+        events: take currents from spike events where few neurons fire.
     """
     run, session = load_run(run_dir, dataset=dataset, data_dir=data_dir, download=download)
     config = session.config
     moment = load_checkpoint(run.checkpoints, checkpoint, fingerprint=config.fingerprint())
     session.restore_weights(moment)
+    for synapse in session.network.synapse_nodes.values():
+        synapse.event_driven = events
     with computing(
         session.device,
         seed=config.seed,

@@ -24,3 +24,12 @@ def test_a_checkpoint_is_chosen_by_name(train_tiny, command):
     wrong = command("evaluate", "r", "--checkpoint", "bset")
     assert wrong.code == 1
     assert 'Did you mean "best"?' in wrong.err
+
+
+def test_evaluation_from_events_agrees_with_the_run(train_tiny, command, monkeypatch):
+    trained = json.loads(train_tiny("opzo", "--run-dir", "r", "--json").out)
+    monkeypatch.setenv("NEURO_KERNELS", "numba")  # at any density
+    found = json.loads(command("evaluate", "r", "--events", "--json").out)
+    assert abs(found["metrics"]["test_accuracy"] - trained["metrics"]["test_accuracy"]) < 0.02
+    for name, rate in trained["firing_rates"].items():
+        assert abs(found["firing_rates"][name] - rate) < 1e-3

@@ -91,7 +91,8 @@ def test_explain_covers_every_op_on_both_devices():
     for name, op in kernels.OPS.items():
         assert rows[name, "cpu"].implementation == "numba"
         has_triton = any(each.name == "triton" for each in op.implementations)
-        served = "triton" if has_triton and find_spec("triton") else "reference"
+        by_density = name in ("event_linear", "event_conv2d")  # unmeasured on a GPU
+        served = "triton" if has_triton and find_spec("triton") and not by_density else "reference"
         assert rows[name, "cuda"].implementation == served
         assert any("not cuda" in reason for reason in rows[name, "cuda"].reasons)
 

@@ -63,6 +63,23 @@ def test_transmit_with_the_effective_weight_is_forward(name: str) -> None:
     )
 
 
+@pytest.mark.parametrize("kernels", ["numba", "reference", ""])
+@pytest.mark.parametrize("name", CASES)
+def test_event_driven_currents_and_gradients_are_the_same(
+    name: str, kernels: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEURO_KERNELS", kernels)
+    synapse, activity = build(name)
+    spikes = 0.5 * (activity >= activity.mean()).double()
+    found = []
+    for synapse.event_driven in (False, True):
+        for current in (synapse(spikes), synapse.transmit(spikes, synapse.effective_weight())):
+            gradients = torch.autograd.grad(current.square().sum(), list(synapse.parameters()))
+            found.append([current, *gradients])
+    for other in found[1:]:
+        torch.testing.assert_close(other, found[0], rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_transpose_moves_the_weight_across_the_inner_product(name: str) -> None:
     synapse, activity = build(name)
@@ -148,6 +165,18 @@ def test_products_take_tensors_that_are_not_contiguous(name: str) -> None:
         synapse.transpose(strided(delta), weight, activity.shape),
         synapse.transpose(delta, weight, activity.shape),
     )
+
+
+def test_event_driven_synapses_run_the_event_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEURO_KERNELS", "numba")
+    for synapse, silent in ((Linear(3, 2), (1, 3)), (Conv2d(3, 2, 1), (1, 3, 4, 4))):
+        with torch.no_grad():
+            synapse.weight.fill_(math.nan)
+            synapse.bias.fill_(1.0)
+        # a zero meets no weight there, and makes a NaN in the dense product
+        assert synapse(torch.zeros(silent)).isnan().all()
+        synapse.event_driven = True
+        assert (synapse(torch.zeros(silent)) == 1).all()
 
 
 def test_linear_current_by_hand() -> None:

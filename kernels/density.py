@@ -1,0 +1,107 @@
+"""Events or the dense product: which of the two serves a call, by size and density.
+
+A kernel that goes over events costs as much as there are events, the dense product always the
+same. Both costs are told from the sizes before anything is computed; where they cross, measured by
+``python -m benchmarks.synapses``, is the density above which the dense product serves. Below it
+the inputs that are not zero are counted, exactly: it takes a small part of either.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from neuro.kernels.dispatch import F, Op, asked_by_name, choose
+
+MARGIN = 0.9
+"""Events serve where they are expected to take at most this much of the time of the dense one."""
+LEAST = 1e6
+"""A dense product that takes less, in ns, is not worth looking for events."""
+
+_PLAIN = (Tensor, torch.nn.Parameter)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Expected time of both ways through a layer, in ns of one thread; only ratios matter.
+
+    Args:
+        dense: the dense product.
+        fixed: what events take where there are none.
+        full: what they take more where every input is one.
+    """
+
+    dense: float
+    fixed: float
+    full: float
+
+    @cached_property
+    def crossing(self) -> float:
+        """Density from 0 to 1 up to which events are faster; 0 where they never are."""
+        if self.dense < LEAST or not self.full:
+            return 0.0
+        return min(max((MARGIN * self.dense - self.fixed) / self.full, 0.0), 1.0)
+
+
+def density(spikes: Tensor) -> float:
+    """Return the share of inputs that are not zero."""
+    from neuro.kernels.event_lists import count_events
+
+    return count_events(spikes) / max(spikes.numel(), 1)
+
+
+def by_density(op: Op[F], spikes: Tensor, cost: Cost) -> F:
+    """Return the function that serves a call: that of events up to the crossing, else the dense.
+
+    An implementation asked for by name serves at any density.
+    """
+    choice = choose(op, spikes.device, spikes.dtype)
+    if choice.implementation.name == "reference" or asked_by_name():
+        return choice.function
+    if cost.crossing and density(spikes) <= cost.crossing:
+        return choice.function
+    return op.implementations[-1].load()
+
+
+def is_plain_call(*operands: Tensor | None) -> bool:
+    """Tell whether nothing watches a call: no graph is recorded, nothing is traced.
+
+    Then an op may run without going through torch's dispatcher, which for small layers takes as
+    long as their product.
+    """
+    if torch.compiler.is_compiling():
+        return False
+    graph = torch.is_grad_enabled()
+    for each in operands:
+        if each is not None and (type(each) not in _PLAIN or (graph and each.requires_grad)):
+            return False
+    return True
+
+
+def note_by_density(examples: Callable[[], dict[str, Cost]]) -> Callable[[str, bool], str | None]:
+    """Return what ``neuro doctor`` says of an op that is chosen by density."""
+
+    def note(name: str, asked: bool) -> str | None:
+        if name == "reference":
+            return None
+        if asked:
+            return "events at any density: asked for by name"
+        limits = ", ".join(
+            f"{100 * cost.crossing:.0f} % at {size}" for size, cost in examples().items()
+        )
+        return f"the dense product above a density that goes with the size: {limits}"
+
+    return note
+
+
+def unmeasured_on_gpu(unavailable: Callable[[], str | None]) -> Callable[[], str | None]:
+    """Return why events are not chosen on a GPU unless asked for by name."""
+
+    def reason() -> str | None:
+        if asked_by_name():
+            return unavailable()
+        return "on a GPU no crossing with the dense product is measured; ask for it by name"
+
+    return reason

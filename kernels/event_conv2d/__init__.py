@@ -1,0 +1,1 @@
+"""The current of a convolutional synapse from spike events, at a cost that goes with them."""

@@ -1,0 +1,174 @@
+"""Currents from spike events on the CPU with Numba.
+
+The rows of spikes become lists of events. The weight is cut into tiles of a few output neurons,
+each transposed into scratch that stays in the L2 cache while all rows go over it: a row's currents
+are summed in registers and written once.
+"""
+
+from functools import cache
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from neuro.kernels.compiled import flat, share_out
+from neuro.kernels.event_lists import empty_tile, fill_tile, list_events, mark_events, tile_vectors
+from neuro.kernels.vectors import WORD, gather_rows, lanes, scatter_row
+
+Array = NDArray[Any]
+
+
+class _Events(NamedTuple):
+    """Events of row b are those from ``starts[b]`` to ``starts[b + 1]``."""
+
+    starts: Array
+    places: Array
+    values: Array
+
+
+def _find(spikes: Tensor) -> _Events:
+    rows, width = spikes.shape
+    numbers = flat(spikes)
+    bits = np.empty(rows * -(-width // WORD), np.uint64)
+    starts = np.zeros(rows + 1, np.int64)
+
+    def mark(first: int, last: int) -> int:
+        mark_events(numbers, width, first, last, bits, starts[1:])
+        return 0
+
+    share_out(mark, rows, numbers.size)
+    np.cumsum(starts, out=starts)
+    events = int(starts[-1])
+    places, values = np.empty(events, np.uint32), np.empty(events, numbers.dtype)
+
+    def fill(first: int, last: int) -> int:
+        list_events(numbers, width, first, last, bits, starts, places, values)
+        return 0
+
+    share_out(fill, rows, numbers.size // 4 + 8 * events)
+    return _Events(starts, places, values)
+
+
+@cache
+def _forward_kernel(vectors: int) -> Any:
+    gather = gather_rows(vectors)
+
+    @numba.njit(nogil=True, cache=True)
+    def run(
+        starts: Array,  # [B + 1]
+        index: Array,  # [E]
+        value: Array,  # [E]
+        weight: Array,  # [N_out * N_in]
+        inputs: int,
+        outputs: int,
+        bias: Array,  # [N_out padded to tiles]
+        currents: Array,  # [B * N_out]
+        rows: int,
+        first: int,  # of range(tiles * rows), all rows of one tile after another
+        last: int,
+    ) -> None:
+        width = vectors * (64 // weight.itemsize)
+        tile = np.empty(inputs * width, weight.dtype)
+        part = np.empty(width, weight.dtype)
+        while first < last:
+            output = first // rows * width
+            row = first % rows
+            end = min(rows, row + last - first)
+            first += end - row
+            count = min(width, outputs - output)
+            fill_tile(weight, inputs, output, count, tile, 0, width, width)
+            for b in range(row, end):
+                at = b * outputs + output
+                if count == width:
+                    gather(tile, index, value, starts[b], starts[b + 1], bias, output, currents, at)
+                else:
+                    gather(tile, index, value, starts[b], starts[b + 1], bias, output, part, 0)
+                    for j in range(count):
+                        currents[at + j] = part[j]
+
+    return run
+
+
+@cache
+def _weight_kernel(vectors: int) -> Any:
+    scatter = scatter_row(vectors)
+
+    @numba.njit(nogil=True, cache=True)
+    def run(
+        starts: Array,
+        index: Array,
+        value: Array,
+        of_currents: Array,  # [B * N_out]
+        inputs: int,
+        outputs: int,
+        of_weight: Array,  # [N_out * N_in]
+        rows: int,
+        first: int,  # of the tiles
+        last: int,
+    ) -> None:
+        width = vectors * (64 // of_currents.itemsize)
+        tile = np.empty(inputs * width, of_currents.dtype)
+        part = np.zeros(width, of_currents.dtype)
+        for number in range(first, last):
+            output = number * width
+            count = min(width, outputs - output)
+            tile[:] = 0
+            for b in range(rows):
+                at = b * outputs + output
+                if count == width:
+                    scatter(tile, index, value, starts[b], starts[b + 1], of_currents, at)
+                else:
+                    for j in range(count):
+                        part[j] = of_currents[at + j]
+                    scatter(tile, index, value, starts[b], starts[b + 1], part, 0)
+            empty_tile(tile, width, of_weight, inputs, output, count)
+
+    return run
+
+
+def forward(spikes: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return the currents of ``spikes`` ``[B, N_in]``."""
+    (rows, inputs), outputs = spikes.shape, len(weight)
+    currents = spikes.new_empty(rows, outputs)
+    if not currents.numel():
+        return currents
+    events = _find(spikes.contiguous())
+    matrix = flat(weight.contiguous())
+    vectors = tile_vectors(outputs, matrix.dtype)
+    width = vectors * lanes(matrix.dtype)
+    tiles = -(-outputs // width)
+    padded = np.zeros(tiles * width, matrix.dtype)
+    if bias is not None:
+        padded[:outputs] = bias.numpy()
+    kernel = _forward_kernel(vectors)
+    operands = (*events, matrix, inputs, outputs, padded, flat(currents), rows)
+
+    def work(first: int, last: int) -> int:
+        kernel(*operands, first, last)
+        return 0
+
+    share_out(work, tiles * rows, (events.places.size + rows + inputs) * outputs)
+    return currents
+
+
+def weight_gradient(of_currents: Tensor, spikes: Tensor) -> Tensor:
+    """Return ``sum_b g_b spikes_b^T``."""
+    (rows, inputs), outputs = spikes.shape, of_currents.shape[1]
+    found = spikes.new_empty(outputs, inputs)
+    if not found.numel():
+        return found
+    events = _find(spikes.contiguous())
+    gradient = flat(of_currents.contiguous())
+    vectors = tile_vectors(outputs, gradient.dtype)
+    kernel = _weight_kernel(vectors)
+    operands = (*events, gradient, inputs, outputs, flat(found), rows)
+
+    def work(first: int, last: int) -> int:
+        kernel(*operands, first, last)
+        return 0
+
+    tiles = -(-outputs // (vectors * lanes(gradient.dtype)))
+    share_out(work, tiles, (events.places.size + inputs) * outputs)
+    return found
