@@ -8,7 +8,7 @@ from typing import Any
 from neuro.kernels.dispatch import Choice, Explanation, KernelError, Op, choose
 from neuro.kernels.dispatch import explain as _explain
 from neuro.kernels.event_conv2d.op import EVENT_CONV2D, event_conv2d
-from neuro.kernels.event_linear.op import EVENT_LINEAR, event_linear
+from neuro.kernels.event_linear.op import EVENT_LINEAR, add_event_gradient, event_linear
 from neuro.kernels.lif.op import LIF, lif
 from neuro.kernels.noise.op import NOISE, noise
 from neuro.kernels.noise.stream import NoiseStream
@@ -46,6 +46,7 @@ __all__ = [
     "NoiseStream",
     "OnlineStep",
     "Op",
+    "add_event_gradient",
     "choose",
     "event_conv2d",
     "event_linear",

@@ -19,6 +19,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from neuro.kernels.dispatch import asked_by_name
+
 DTYPES = (torch.float32, torch.float64)
 TRITON_DTYPES = (*DTYPES, torch.float16, torch.bfloat16)
 
@@ -45,8 +47,10 @@ def triton_unavailable() -> str | None:
 
 
 def triton_devices() -> tuple[str, ...]:
-    """Return the devices Triton serves: also the CPU where its interpreter is switched on."""
-    return ("cuda", "cpu") if os.environ.get("TRITON_INTERPRET") == "1" else ("cuda",)
+    """Return the devices Triton serves: also the CPU, if asked for by name where its interpreter
+    is switched on."""
+    interpreted = os.environ.get("TRITON_INTERPRET") == "1" and asked_by_name()
+    return ("cuda", "cpu") if interpreted else ("cuda",)
 
 
 def flat(tensor: torch.Tensor) -> NDArray[np.floating]:

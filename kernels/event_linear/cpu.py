@@ -92,7 +92,7 @@ def _forward_kernel(vectors: int) -> Any:
 
 
 @cache
-def _weight_kernel(vectors: int) -> Any:
+def _weight_kernel(vectors: int, adds: bool) -> Any:
     scatter = scatter_row(vectors)
 
     @numba.njit(nogil=True, cache=True)
@@ -114,7 +114,10 @@ def _weight_kernel(vectors: int) -> Any:
         for number in range(first, last):
             output = number * width
             count = min(width, outputs - output)
-            tile[:] = 0
+            if adds:
+                fill_tile(of_weight, inputs, output, count, tile, 0, width, width)
+            else:
+                tile[:] = 0
             for b in range(rows):
                 at = b * outputs + output
                 if count == width:
@@ -155,14 +158,24 @@ def forward(spikes: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 def weight_gradient(of_currents: Tensor, spikes: Tensor) -> Tensor:
     """Return ``sum_b g_b spikes_b^T``."""
+    found = spikes.new_empty(of_currents.shape[1], spikes.shape[1])
+    _gather_weights(found, of_currents, spikes, adds=False)
+    return found
+
+
+def add_weight_gradient(total: Tensor, of_currents: Tensor, spikes: Tensor) -> None:
+    """Add ``sum_b g_b spikes_b^T`` to ``total``, contiguous."""
+    _gather_weights(total, of_currents, spikes, adds=True)
+
+
+def _gather_weights(found: Tensor, of_currents: Tensor, spikes: Tensor, *, adds: bool) -> None:
     (rows, inputs), outputs = spikes.shape, of_currents.shape[1]
-    found = spikes.new_empty(outputs, inputs)
     if not found.numel():
-        return found
+        return
     events = _find(spikes.contiguous())
     gradient = flat(of_currents.contiguous())
     vectors = tile_vectors(outputs, gradient.dtype)
-    kernel = _weight_kernel(vectors)
+    kernel = _weight_kernel(vectors, adds)
     operands = (*events, gradient, inputs, outputs, flat(found), rows)
 
     def work(first: int, last: int) -> int:
@@ -171,4 +184,3 @@ def weight_gradient(of_currents: Tensor, spikes: Tensor) -> Tensor:
 
     tiles = -(-outputs // (vectors * lanes(gradient.dtype)))
     share_out(work, tiles, (events.places.size + inputs) * outputs)
-    return found

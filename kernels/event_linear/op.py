@@ -22,6 +22,7 @@ from neuro.kernels.density import (
     unmeasured_on_gpu,
 )
 from neuro.kernels.dispatch import Implementation, Op
+from neuro.kernels.unrecorded import UnrecordedOp
 
 _VECTOR = 16
 """Numbers in a vector of 64 bytes; twice the bytes cost twice as much in either way."""
@@ -35,11 +36,16 @@ class _WeightGradient(Protocol):
     def __call__(self, of_currents: Tensor, spikes: Tensor) -> Tensor: ...
 
 
+class _AddWeightGradient(Protocol):
+    def __call__(self, total: Tensor, of_currents: Tensor, spikes: Tensor) -> None: ...
+
+
 class Functions(NamedTuple):
     """What one implementation computes."""
 
     forward: _Forward
     weight_gradient: _WeightGradient
+    add_weight_gradient: _AddWeightGradient
 
 
 @lru_cache(maxsize=1024)
@@ -65,22 +71,22 @@ def weight_cost(rows: int, inputs: int, outputs: int) -> Cost:
 
 
 def _reference() -> Functions:
-    from neuro.kernels.event_linear.reference import forward, weight_gradient
+    from neuro.kernels.event_linear.reference import add_weight_gradient, forward, weight_gradient
 
-    return Functions(forward, weight_gradient)
+    return Functions(forward, weight_gradient, add_weight_gradient)
 
 
 def _numba() -> Functions:
-    from neuro.kernels.event_linear.cpu import forward, weight_gradient
+    from neuro.kernels.event_linear.cpu import add_weight_gradient, forward, weight_gradient
 
-    return Functions(forward, weight_gradient)
+    return Functions(forward, weight_gradient, add_weight_gradient)
 
 
 def _triton() -> Functions:
     from neuro.kernels.event_linear.gpu import forward
-    from neuro.kernels.event_linear.reference import weight_gradient
+    from neuro.kernels.event_linear.reference import add_weight_gradient, weight_gradient
 
-    return Functions(forward, weight_gradient)
+    return Functions(forward, weight_gradient, add_weight_gradient)
 
 
 def _examples() -> dict[str, Cost]:
@@ -141,6 +147,39 @@ def event_linear(spikes: Tensor, weight: Tensor, bias: Tensor | None = None) -> 
     return currents.reshape(*spikes.shape[:-1], len(weight))
 
 
+def add_event_gradient(total: Tensor, of_currents: Tensor, spikes: Tensor) -> None:
+    """Add the gradient of a dense synapse's weight, from spikes, in place; for online learning.
+
+    ::
+
+        total += sum_b of_currents_b spikes_b^T
+
+    On events or densely as :func:`event_linear`; nothing is recorded.
+
+    Args:
+        total: ``[N_out, N_in]``, contiguous.
+        of_currents: gradient of the currents, ``[B, N_out]``.
+        spikes: ``[B, N_in]``.
+
+    Raises:
+        ValueError: shapes, dtypes or devices do not fit, or ``total`` is not contiguous.
+        KernelError: ``NEURO_KERNELS`` asks for an implementation that cannot serve this call.
+    """
+    shapes = total.dim() == spikes.dim() == of_currents.dim() == 2
+    if not shapes or total.shape != (of_currents.shape[1], spikes.shape[1]):
+        raise ValueError(
+            f"add_event_gradient: total {tuple(total.shape)}, gradient of the currents "
+            f"{tuple(of_currents.shape)} and spikes {tuple(spikes.shape)} do not fit"
+        )
+    if len(spikes) != len(of_currents) or not total.is_contiguous():
+        raise ValueError(
+            f"add_event_gradient: {len(spikes)} rows of spikes, {len(of_currents)} of gradients; "
+            "total must be contiguous"
+        )
+    check_kinds("add_event_gradient", spikes, total, of_currents)
+    _ADD_GRADIENT(total, of_currents, spikes)
+
+
 def _check(spikes: Tensor, weight: Tensor, bias: Tensor | None) -> None:
     if weight.dim() != 2 or not spikes.dim() or spikes.shape[-1] != weight.shape[1]:
         raise ValueError(
@@ -185,6 +224,22 @@ def _weight_gradient(of_currents: Tensor, spikes: Tensor) -> Tensor:
     cost = weight_cost(rows, inputs, of_currents.shape[1])
     functions: Functions = by_density(EVENT_LINEAR, spikes, cost)
     return functions.weight_gradient(of_currents, spikes)
+
+
+def _add_gradient(total: Tensor, of_currents: Tensor, spikes: Tensor) -> None:
+    rows, inputs = spikes.shape
+    cost = weight_cost(rows, inputs, of_currents.shape[1])
+    functions: Functions = by_density(EVENT_LINEAR, spikes, cost)
+    functions.add_weight_gradient(total, of_currents, spikes)
+
+
+def _nothing(*_: Any) -> None:
+    return None
+
+
+_ADD_GRADIENT = UnrecordedOp(
+    "neuro::add_event_gradient", _add_gradient, _nothing, mutates_args=("total",)
+)
 
 
 @_event_linear.register_fake

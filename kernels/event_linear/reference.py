@@ -1,5 +1,6 @@
 """The dense product in plain torch: the definition, and what serves above the density crossing."""
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -12,3 +13,9 @@ def forward(spikes: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 def weight_gradient(of_currents: Tensor, spikes: Tensor) -> Tensor:
     """Return ``sum_b g_b spikes_b^T``."""
     return of_currents.t() @ spikes
+
+
+@torch.no_grad()
+def add_weight_gradient(total: Tensor, of_currents: Tensor, spikes: Tensor) -> None:
+    """Add ``sum_b g_b spikes_b^T`` to ``total``."""
+    total.addmm_(of_currents.t(), spikes)

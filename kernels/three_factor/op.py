@@ -42,6 +42,12 @@ def _reference() -> Functions:
     return Functions(three_factor, three_factor_gradient)
 
 
+def _numba() -> Functions:
+    from neuro.kernels.three_factor.cpu import three_factor, three_factor_gradient
+
+    return Functions(three_factor, three_factor_gradient)
+
+
 def _triton() -> Functions:
     from neuro.kernels.three_factor.gpu import three_factor, three_factor_gradient
 
@@ -51,6 +57,7 @@ def _triton() -> Functions:
 THREE_FACTOR: Op[Any] = Op(
     "three_factor",
     (
+        Implementation("numba", _numba, ("cpu",), DTYPES),
         Implementation("triton", _triton, triton_devices, DTYPES, triton_unavailable),
         Implementation("reference", _reference, None, DTYPES),
     ),

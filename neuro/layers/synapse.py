@@ -46,6 +46,10 @@ class Synapse(nn.Module, ABC):
     def transmit(self, activity: Tensor, weight: Tensor) -> Tensor:
         """Return the current ``weight * activity + bias`` for a given effective weight."""
 
+    def transmit_events(self, activity: Tensor, weight: Tensor) -> Tensor:
+        """The same, from events where those are few enough to be faster."""
+        return self.transmit(activity, weight)
+
     @abstractmethod
     def weight_gradient(self, delta: Tensor, activity: Tensor) -> Tensor:
         """Return ``sum_b delta_b activity_b^T`` in the shape of the weight."""
@@ -66,8 +70,12 @@ class Linear(nn.Linear, Synapse):
         return self.transmit(input, self.effective_weight())
 
     def transmit(self, activity: Tensor, weight: Tensor) -> Tensor:
-        product = event_linear if self.event_driven else functional.linear
-        return product(activity, weight, self.bias)
+        if self.event_driven:
+            return self.transmit_events(activity, weight)
+        return functional.linear(activity, weight, self.bias)
+
+    def transmit_events(self, activity: Tensor, weight: Tensor) -> Tensor:
+        return event_linear(activity, weight, self.bias)
 
     def weight_gradient(self, delta: Tensor, activity: Tensor) -> Tensor:
         return delta.t() @ activity
@@ -86,11 +94,16 @@ class Conv2d(nn.Conv2d, Synapse):
         return self.transmit(input, self.effective_weight())
 
     def transmit(self, activity: Tensor, weight: Tensor) -> Tensor:
-        product: Any = event_conv2d if self.event_driven else functional.conv2d
-        current: Tensor = product(
+        if self.event_driven:
+            return self.transmit_events(activity, weight)
+        return functional.conv2d(
             activity, weight, self.bias, self.stride, self._padding, self.dilation, self.groups
         )
-        return current
+
+    def transmit_events(self, activity: Tensor, weight: Tensor) -> Tensor:
+        return event_conv2d(
+            activity, weight, self.bias, self.stride, self._padding, self.dilation, self.groups
+        )
 
     def weight_gradient(self, delta: Tensor, activity: Tensor) -> Tensor:
         return self._backward(delta, activity, self.weight, (False, True, False))[1]

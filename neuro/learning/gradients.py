@@ -1,14 +1,17 @@
 """Where the gradients of a batch gather before they reach the parameters."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from neuro.kernels import three_factor_gradient
+from neuro.kernels import add_event_gradient, three_factor_gradient
 from neuro.layers import Linear, Network, Synapse
 from neuro.learning.credit import SentThrough, write_out
 from neuro.learning.signals import classify_signals
+
+_WAITING_BYTES = 3 << 20
+"""Frames and errors of one synapse that wait for a product, at most."""
 
 
 @dataclass
@@ -21,8 +24,7 @@ class _Synaptic:
     activity_scale: float
     weight_sum: Tensor | None = None
     bias_sum: Tensor | None = None
-    recurring_activity: Tensor | None = None
-    recurring_delta: Tensor | None = None
+    waiting: list[tuple[Tensor, Tensor]] = field(default_factory=list)
 
 
 class GradientSums:
@@ -33,8 +35,12 @@ class GradientSums:
     no graph ever reaches into the network.
 
     Activities come without the scale of the spiking layer they left; since the map is linear, it
-    is applied once, to the sum. Where the activity is the same tensor at every step (a constant
-    input), only ``delta`` is summed and the product is formed once.
+    is applied once, to the sum.
+
+    Activities that stay as they are, those of the network's input, may wait for one product of
+    several steps. Where the activity is the same tensor at every step (a constant image), only
+    ``delta`` is summed; frames of a dense synapse wait for each other in bounded memory, for few
+    events over many frames cost less than over each.
     """
 
     def __init__(self, network: Network) -> None:
@@ -63,26 +69,28 @@ class GradientSums:
         delta: Tensor | SentThrough,
         activity: Tensor,
         *,
-        may_recur: bool = False,
+        may_wait: bool = False,
     ) -> None:
         """Add ``sum_b delta_b activity_b^T``.
 
-        With ``may_recur`` the product waits: while the very same activity tensor comes again, only
-        ``delta`` is summed. The activity must then stay unchanged until :meth:`deposit`.
+        With ``may_wait`` the activity must stay unchanged until :meth:`deposit`.
         """
         entry = self._synapses[name]
-        if not may_recur:
+        if not may_wait:
             self._add_product(entry, delta, activity)
-        elif activity is entry.recurring_activity and entry.recurring_delta is not None:
-            entry.recurring_delta = entry.recurring_delta + write_out(delta)
-        else:
-            self._flush_recurring(entry)
-            entry.recurring_activity, entry.recurring_delta = activity, write_out(delta)
+            return
+        waiting = entry.waiting
+        if waiting and activity is waiting[-1][1]:
+            waiting[-1] = (waiting[-1][0] + write_out(delta), activity)
+            return
+        if len(waiting) >= self._room(entry, activity):
+            self._flush(entry)
+        waiting.append((write_out(delta), activity))
 
     def deposit(self) -> None:
         """Add the sums to ``parameter.grad`` and start again from zero."""
         for entry in self._synapses.values():
-            self._flush_recurring(entry)
+            self._flush(entry)
             # Frozen parameters (requires_grad off) take no gradient.
             if entry.weight_sum is not None and entry.differentiable.requires_grad:
                 _deliver(entry.differentiable, entry.weight_sum.mul_(entry.activity_scale))
@@ -91,18 +99,35 @@ class GradientSums:
                 _deliver(bias, entry.bias_sum)
             entry.weight_sum = entry.bias_sum = None
 
-    def _flush_recurring(self, entry: _Synaptic) -> None:
-        if entry.recurring_delta is not None and entry.recurring_activity is not None:
-            self._add_product(entry, entry.recurring_delta, entry.recurring_activity)
-        entry.recurring_activity = entry.recurring_delta = None
+    @staticmethod
+    def _room(entry: _Synaptic, activity: Tensor) -> int:
+        """Return how many frames may wait."""
+        if not _is_dense(entry.synapse):
+            return 1
+        frame = (activity.numel() + len(activity) * len(entry.weight)) * activity.element_size()
+        return max(_WAITING_BYTES // max(frame, 1), 1)
 
-    def _add_product(self, entry: _Synaptic, delta: Tensor | SentThrough, activity: Tensor) -> None:
+    def _flush(self, entry: _Synaptic) -> None:
+        if not entry.waiting:
+            return
+        deltas, activities = zip(*entry.waiting, strict=True)
+        entry.waiting.clear()
+        self._add_product(entry, _joined(deltas), _joined(activities), from_events=True)
+
+    def _add_product(
+        self,
+        entry: _Synaptic,
+        delta: Tensor | SentThrough,
+        activity: Tensor,
+        *,
+        from_events: bool = False,
+    ) -> None:
         synapse = entry.synapse
         if entry.weight_sum is None:
             entry.weight_sum = torch.zeros_like(entry.weight)
             if synapse.bias is not None:
                 entry.bias_sum = torch.zeros_like(synapse.bias)
-        dense = type(synapse).weight_gradient is Linear.weight_gradient
+        dense = _is_dense(synapse)
         if dense and isinstance(delta, SentThrough):
             three_factor_gradient(
                 delta.sent.projection,
@@ -115,12 +140,22 @@ class GradientSums:
             )
             return
         delta = write_out(delta)
-        if dense:
+        if dense and from_events:
+            add_event_gradient(entry.weight_sum, delta, activity)
+        elif dense:
             entry.weight_sum.addmm_(delta.t(), activity)
         else:
             entry.weight_sum.add_(synapse.weight_gradient(delta, activity))
         if entry.bias_sum is not None:
             entry.bias_sum.add_(synapse.bias_gradient(delta))
+
+
+def _is_dense(synapse: Synapse) -> bool:
+    return type(synapse).weight_gradient is Linear.weight_gradient
+
+
+def _joined(frames: tuple[Tensor, ...]) -> Tensor:
+    return frames[0] if len(frames) == 1 else torch.cat(frames)
 
 
 def _deliver(effective: Tensor, gradient: Tensor) -> None:

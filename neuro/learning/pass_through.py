@@ -108,7 +108,9 @@ class ForwardPass:
             if kind == "input" and same_input:
                 values[name] = self._kept[name]
             elif isinstance(module, Synapse):
-                values[name] = module.transmit(values[sources[0]], self.sums.weight(name))
+                # The input may be event frames; what neurons emit is noisy, or too dense.
+                transmit = module.transmit_events if kind == "input" else module.transmit
+                values[name] = transmit(values[sources[0]], self.sums.weight(name))
             else:
                 values[name] = module(*(values[source] for source in sources))
             if kind == "input":
@@ -243,8 +245,8 @@ def propagate(
         elif isinstance(module, Synapse):
             from_input = forward.signals[sources[0]].kind == "input"
             if accumulate:
-                may_recur = from_input and forward.reuse
-                forward.sums.add(name, arrived, record.activities[name], may_recur=may_recur)
+                may_wait = from_input and forward.reuse
+                forward.sums.add(name, arrived, record.activities[name], may_wait=may_wait)
             if exact and not from_input:
                 shape = record.values[sources[0]].shape
                 weight = forward.sums.weight(name)

@@ -99,9 +99,6 @@ def test_explain_covers_every_op_on_both_devices():
 
 def test_explain_reports_an_impossible_request_instead_of_raising(monkeypatch):
     monkeypatch.setenv("NEURO_KERNELS", "numba")
-    rows = [row for row in explain() if row.op == "three_factor"]
-    assert {row.implementation for row in rows} == {None}
-    assert all("no numba implementation" in row.reasons[0] for row in rows)
     (row,) = [row for row in explain() if (row.op, row.device) == ("lif", "cuda")]
     assert row.implementation is None
     assert "serves cpu tensors, not cuda" in row.reasons[0]

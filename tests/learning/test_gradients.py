@@ -51,11 +51,11 @@ def test_an_activity_that_comes_again_gives_the_same_sum() -> None:
     order = [same, same, other, same, same]
     deltas = [draws(5, 6) for _ in order]
     found = []
-    for may_recur in (True, False):
+    for may_wait in (True, False):
         net = network()
         sums = GradientSums(net)
         for delta, activity in zip(deltas, order, strict=True):
-            sums.add("first", delta, activity, may_recur=may_recur)
+            sums.add("first", delta, activity, may_wait=may_wait)
         sums.deposit()
         found.append(net.nodes["first"].weight.grad)
     torch.testing.assert_close(found[0], found[1])
@@ -81,7 +81,7 @@ def test_errors_given_are_left_as_they_were() -> None:
     kept = delta.clone(), activity.clone()
     sums = GradientSums(net)
     for _ in range(3):
-        sums.add("first", delta, activity, may_recur=True)
+        sums.add("first", delta, activity, may_wait=True)
     sums.deposit()
     assert torch.equal(delta, kept[0])
     assert torch.equal(activity, kept[1])
