@@ -9,7 +9,7 @@ from benchmarks.command import main, say
 from benchmarks.figures import figures
 from benchmarks.gradients import gradients
 from benchmarks.grids import GRIDS
-from benchmarks.memory import memory
+from benchmarks.memory import EVENTS, memory
 from benchmarks.synapses import synapses
 from benchmarks.tables import tables
 from benchmarks.warm_start import warm_start
@@ -40,6 +40,7 @@ def everything(*, data_dir: Path | None = None, jobs: int = 1) -> None:
         gradients(name, data_dir=data_dir)
     say("== memory")
     memory()
+    memory(**EVENTS)
     say("== warm start")
     warm_start()
     say("== synapses")

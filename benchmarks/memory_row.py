@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from neuro.models import MLP, build_model
 
 STATUS = Path("/proc/self/status")
 CLEAR_REFS = Path("/proc/self/clear_refs")
+Norm = Literal["weight-standardised", "none"]
 RECOMPUTE = "+recompute"
 """Follows the name of a rule that recomputes."""
 
@@ -33,6 +35,7 @@ class Row:
     features: int = 784
     batch_size: int = 128
     recompute: bool = False
+    norm: Norm = "weight-standardised"
 
     @property
     def name(self) -> str:
@@ -43,7 +46,7 @@ class Row:
 def measure_here(row: Row) -> dict[str, float]:
     """Measure one row in this process, in units of 2^20 bytes."""
     generator = torch.Generator().manual_seed(0)
-    options = MLP(hidden=row.hidden)
+    options = MLP(hidden=row.hidden, norm=row.norm)
     network = build_model(options, (row.features,), 10, generator)
     given = {"recompute": True} if row.recompute else {}
     chosen = rule_class(row.rule).Options(**given)

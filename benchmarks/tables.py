@@ -201,6 +201,7 @@ def render_memory(record: dict[str, Any], file: str) -> str:
     """Return the table of peak memory over T."""
     steps = sorted({row["timesteps"] for row in record["rows"]})
     growth = growth_by_rule(record)
+    gradients = record.get("gradients_mb")
     rows = []
     for rule in growth:
         found = {row["timesteps"]: row for row in record["rows"] if row["rule"] == rule}
@@ -216,7 +217,8 @@ def render_memory(record: dict[str, Any], file: str) -> str:
             _table(header, rows),
             "",
             f"{_source(file, _machine(record))} Every row: `{record['command']}`. A fresh process "
-            "for each number; beyond weights and program; inputs are streamed.",
+            "for each number; beyond weights and program; inputs are streamed."
+            + (f" The gradients alone take {gradients:.1f} MiB." if gradients else ""),
             "",
         ]
     )
