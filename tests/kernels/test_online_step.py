@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from neuro.kernels import KernelError, NoiseStream, OnlineStep, noise, online_step
 from neuro.kernels.online_step.op import _ONLINE_STEP
 from neuro.neurons import IF, LIF, AdaptiveLIF, AlphaLIF, CubaLIF
-from neuro.surrogate import ATan, FastSigmoid, Gaussian, Rectangle, Triangle
+from neuro.surrogate import ATan, FastSigmoid, Gaussian, Rectangle, Sigmoid, Triangle
 
 STREAM = NoiseStream("gaussian", 11, 2, 5)
 
@@ -58,6 +60,7 @@ class Layer:
     state: Any
     traces: list[Tensor]
     strength: Tensor
+    stream: NoiseStream = STREAM
 
     def run(self, device: str = "cpu") -> tuple[OnlineStep, list[Tensor]]:
         case = self.case
@@ -65,7 +68,7 @@ class Layer:
         traces = [each.to(device, copy=True) for each in self.traces]
         injected: dict[str, Any] = {}
         if case.site:
-            stream = STREAM._replace(kind=case.kind)
+            stream = self.stream._replace(kind=case.kind)
             injected = {"noise": stream, "noise_at": case.site}
             injected["strength"] = self.strength.to(device)
         numbers = {
@@ -261,3 +264,31 @@ def test_the_operation_is_sound_and_compiles():
     assert torch.equal(compiled(layer.current, one), emitted(layer.current, other))
     assert torch.equal(one, other)
     assert not torch.equal(one, inside[1])
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    shape=st.sampled_from([(1, 1), (3, 2), (2, 61), (0, 4), (4, 0), (3,), (5, 3, 7, 2), (2, 2053)]),
+    numbers=st.fixed_dictionaries(
+        {
+            "decay": st.floats(0, 1),
+            "input_gain": st.floats(-2, 2),
+            "threshold": st.floats(0.01, 3),
+        }
+    ),
+    scale=st.sampled_from([1.0, 2.7]),
+    sharpness=st.floats(0.1, 8),
+    stream=st.builds(
+        NoiseStream,
+        kind=st.sampled_from(["gaussian", "rademacher"]),
+        seed=st.integers(0, 2**63 - 1),
+        layer=st.integers(0, 2**32 - 1),
+        step=st.integers(0, 2**32 - 1),
+    ),
+)
+def test_any_shape_and_numbers(shape, numbers, scale, sharpness, stream):
+    case = Case(LIF(surrogate=Sigmoid(sharpness), **numbers), "post", stream.kind)
+    case.options["scale"] = scale
+    layer = draw_layer(case, shape, torch.float32, stream.step)
+    layer.stream = stream
+    assert_equal(layer, "numba")
