@@ -35,6 +35,7 @@ RECORDS = {
         "workloads": {
             "mlp": {
                 "title": "mlp",
+                "timesteps": 6,
                 "contenders": {
                     name: {"median_us": 10.0, "p20_us": 9.0, "p80_us": 12.0}
                     for name in ("opzo", "ottt", "spikingjelly-ottt")

@@ -1,5 +1,6 @@
 """Peak memory and the allocator's setting."""
 
+import mmap
 import platform
 import sys
 
@@ -15,10 +16,12 @@ CPU = torch.device("cpu")
 def test_the_peak_follows_what_is_held():
     reset_peak_memory(CPU)
     before = peak_memory_mb(CPU)
-    held = torch.ones(100 * 2**20, dtype=torch.uint8)
+    # Straight from the system: the allocator may hold as much in freed blocks.
+    held = mmap.mmap(-1, 100 * 2**20)
+    held.write(b"1" * len(held))
     grown = peak_memory_mb(CPU) - before
-    assert 90 < grown < 130
-    del held
+    assert 90 < grown < 230
+    held.close()
     assert peak_memory_mb(CPU) - before > 90
 
 
