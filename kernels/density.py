@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
-import torch
 from torch import Tensor
 
 from neuro.kernels.dispatch import F, Op, asked_by_name, choose
@@ -19,8 +18,6 @@ MARGIN = 0.9
 """Events serve where they are expected to take at most this much of the time of the dense one."""
 LEAST = 1e6
 """A dense product that takes less, in ns, is not worth looking for events."""
-
-_PLAIN = (Tensor, torch.nn.Parameter)
 
 
 @dataclass(frozen=True)
@@ -63,21 +60,6 @@ def by_density(op: Op[F], spikes: Tensor, cost: Cost) -> F:
     if cost.crossing and density(spikes) <= cost.crossing:
         return choice.function
     return op.implementations[-1].load()
-
-
-def is_plain_call(*operands: Tensor | None) -> bool:
-    """Tell whether nothing watches a call: no graph is recorded, nothing is traced.
-
-    Then an op may run without going through torch's dispatcher, which for small layers takes as
-    long as their product.
-    """
-    if torch.compiler.is_compiling():
-        return False
-    graph = torch.is_grad_enabled()
-    for each in operands:
-        if each is not None and (type(each) not in _PLAIN or (graph and each.requires_grad)):
-            return False
-    return True
 
 
 def note_by_density(examples: Callable[[], dict[str, Cost]]) -> Callable[[str, bool], str | None]:

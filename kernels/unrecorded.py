@@ -1,9 +1,12 @@
-"""Operations that nothing is recorded of: no gradient flows through them."""
+"""Calls past torch's dispatcher, where it has nothing to record."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
+from torch import Tensor
+
+_PLAIN = (Tensor, torch.nn.Parameter)
 
 
 class UnrecordedOp:
@@ -32,3 +35,18 @@ class UnrecordedOp:
 
     def __call__(self, *arguments: Any) -> Any:
         return (self.op if torch.compiler.is_compiling() else self._body)(*arguments)
+
+
+def is_plain_call(*operands: Tensor | None) -> bool:
+    """Tell whether nothing watches a call: no graph is recorded, nothing is traced.
+
+    Then an op may run without going through torch's dispatcher, which for small layers takes as
+    long as their product.
+    """
+    if torch.compiler.is_compiling():
+        return False
+    graph = torch.is_grad_enabled()
+    for each in operands:
+        if each is not None and (type(each) not in _PLAIN or (graph and each.requires_grad)):
+            return False
+    return True

@@ -17,13 +17,13 @@ from neuro.kernels.compiled import (
 from neuro.kernels.density import (
     Cost,
     by_density,
-    is_plain_call,
     note_by_density,
     unmeasured_on_gpu,
 )
 from neuro.kernels.dispatch import Implementation, Op
 from neuro.kernels.event_conv2d.geometry import Geometry
 from neuro.kernels.event_linear.op import check_kinds
+from neuro.kernels.unrecorded import is_plain_call
 
 _VECTOR = 16
 """Numbers in a vector of 64 bytes; twice the bytes cost twice as much in either way."""

@@ -382,9 +382,8 @@ def backward(
     layout = _Layout(currents, parameters, block)
     to_currents = torch.empty_like(currents, memory_format=torch.contiguous_format)
     to_state = [each.clone(memory_format=torch.contiguous_format) for each in gradients[1:]]
-    to_parameters = currents.new_zeros((len(PARAMETERS), *currents.shape[1:]))
-    if not of_parameters:
-        to_parameters = currents.new_empty(0)
+    shape = (len(PARAMETERS), *currents.shape[1:]) if of_parameters else (0,)
+    to_parameters = currents.new_zeros(shape)
     kernel = _backward_kernel(
         variant.synaptic,
         variant.adaptive,

@@ -17,6 +17,7 @@ from neuro.kernels.dispatch import Implementation, Op, choose
 from neuro.kernels.lif.fields import Scalar, stack
 from neuro.kernels.lif.variant import PARAMETERS, Gradients, Outputs, Variant
 from neuro.kernels.surrogates import DERIVATIVES
+from neuro.kernels.unrecorded import is_plain_call
 
 
 class _Forward(Protocol):
@@ -162,12 +163,14 @@ def lif(
         adaptation_weight,
     )
     absent = currents.new_empty(0)
-    outputs = _lif(
+    parameters = stack(numbers, currents)
+    plain = is_plain_call(currents, *state, parameters)
+    outputs = (_run if plain else _lif)(
         currents,
         membrane_potential,
         absent if synaptic_current is None else synaptic_current,
         absent if adaptation is None else adaptation,
-        stack(numbers, currents),
+        parameters,
         [
             synaptic_current is not None,
             adaptation is not None,
@@ -211,8 +214,7 @@ def _check(
             )
 
 
-@torch.library.custom_op("neuro::lif", mutates_args=())
-def _lif(
+def _run(
     currents: Tensor,
     potential: Tensor,
     synaptic: Tensor,
@@ -227,8 +229,10 @@ def _lif(
     return tuple(function(currents, potential, synaptic, adaptation, parameters, variant))
 
 
-@torch.library.custom_op("neuro::lif_backward", mutates_args=())
-def _lif_backward(
+_lif = torch.library.custom_op("neuro::lif", _run, mutates_args=())
+
+
+def _run_back(
     of_spikes: Tensor,
     of_potential: Tensor,
     of_synaptic: Tensor,
@@ -258,6 +262,9 @@ def _lif_backward(
     if not of_parameters:
         return tuple(found)
     return (*found[:-1], _gather(found.parameters, parameters))
+
+
+_lif_backward = torch.library.custom_op("neuro::lif_backward", _run_back, mutates_args=())
 
 
 def _variant(equations: Sequence[bool], surrogate: str, sharpness: float) -> Variant:
@@ -309,7 +316,9 @@ def _setup(ctx: Any, inputs: Any, output: Any) -> None:
 
 def _differentiate(ctx: Any, *gradients: Tensor) -> Any:
     of_parameters = ctx.needs_input_grad[4]
-    found = _lif_backward(*gradients, *ctx.saved_tensors, *ctx.variant, of_parameters)
+    operands = (*gradients, *ctx.saved_tensors)
+    back: Any = _run_back if is_plain_call(*operands) else _lif_backward
+    found = back(*operands, *ctx.variant, of_parameters)
     found = cast(tuple[Tensor, ...], found)
     return (*found[:4], found[4] if of_parameters else None, *(None for _ in ctx.variant))
 

@@ -32,7 +32,7 @@ def noise(stream: NoiseStream, like: Tensor) -> Tensor:
     else:
         quarters = [*_normal_pair(words[0], words[1]), *_normal_pair(words[2], words[3])]
     z = torch.cat(quarters, 1)[:, :neurons]
-    return z.to(like.dtype).reshape(like.shape)
+    return z.to(like.dtype).reshape(like.shape).contiguous()
 
 
 def philox(

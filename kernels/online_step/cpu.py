@@ -18,6 +18,7 @@ from neuro.kernels.lif.cpu_fields import at, part
 from neuro.kernels.lif.fields import rows_by_neuron
 from neuro.kernels.lif.variant import Variant
 from neuro.kernels.noise.cpu import COST, RUN, draw, keys_of
+from neuro.kernels.noise.stream import NoiseStream
 from neuro.kernels.online_step.operands import Injection, Layer, OnlineStep
 from neuro.kernels.surrogates import coefficients
 from neuro.kernels.surrogates.cpu import KINDS, derivative
@@ -37,13 +38,14 @@ def _kernel(
     kind: int,
     traced: bool,
     noisy: bool,
+    drawing: bool,
     before_firing: bool,
     keep_spikes: bool,
 ) -> Any:
     after_firing = noisy and not before_firing
     moved = noisy and before_firing
-    quarters = 4 if noisy else 1
-    longest = RUN if noisy else 4 * RUN
+    quarters = 4 if drawing else 1
+    longest = RUN if drawing else 4 * RUN
 
     @numba.njit(nogil=True, cache=True, error_model="numpy")
     def run(
@@ -58,6 +60,7 @@ def _kernel(
         kept: Array,
         parameters: Any,
         period: int,
+        given: Array,  # [B * n], noise that is not drawn here
         strength: Array,  # [B]
         step: int,
         layer: int,
@@ -83,7 +86,7 @@ def _kernel(
             alpha = strength[sample] if noisy else zero
             for first in range(0, length, longest):
                 some = min(longest, length - first)
-                if noisy:
+                if drawing:
                     draw(drawn, words, first, some, sample, step, layer, keys, gaussian)
                 for quarter in range(quarters):
                     begin = quarter * length + first
@@ -92,7 +95,7 @@ def _kernel(
                     start = sample * neurons + begin
                     stop = start + n
                     cut = start % period
-                    z = drawn[quarter]
+                    z = drawn[quarter] if drawing else given[start : start + (n if noisy else 0)]
                     x = currents[start:stop]
                     v = potential[start:stop]
                     threshold = part(parameters, 0, cut, cut + n)
@@ -204,6 +207,7 @@ def online_step(
         KINDS[variant.surrogate],
         bool(stages),
         injection is not None,
+        injection is not None and isinstance(injection.noise, NoiseStream),
         injection is not None and injection.before_firing,
         keep_spikes,
     )
@@ -218,11 +222,16 @@ def online_step(
         factor,
         kept,
     )
-    where: tuple[Any, ...] = (flat(absent), 0, 0, _NO_KEYS, True)
+    where: tuple[Any, ...] = (flat(absent), flat(absent), 0, 0, _NO_KEYS, True)
+    cost = current.numel()
     if injection is not None:
-        stream = injection.stream
-        strength = flat(injection.strength)
-        where = (strength, stream.step, stream.layer, keys_of(stream), stream.kind == "gaussian")
+        noise, strength = injection.noise, flat(injection.strength)
+        if isinstance(noise, NoiseStream):
+            cost *= COST
+            keys, gaussian = keys_of(noise), noise.kind == "gaussian"
+            where = (flat(absent), strength, noise.step, noise.layer, keys, gaussian)
+        else:
+            where = (flat(noise), strength, 0, 0, _NO_KEYS, True)
     operands = (*map(flat, tensors), parameters, period, *where, neurons)
     number = np.float32 if current.dtype == torch.float32 else np.float64
     sharpness = coefficients(variant.surrogate, variant.sharpness)
@@ -232,6 +241,5 @@ def online_step(
         fired: int = kernel(*operands, lo, hi, *constants)
         return fired
 
-    cost = current.numel() * (COST if injection is not None else 1)
     total = share_out(work, current.shape[0], cost) if cost else 0
     return OnlineStep(emitted, factor, kept, torch.tensor(total))

@@ -36,6 +36,7 @@ def _run(
     kept,
     counts,  # int64, one per program
     parameters,
+    given,  # noise that is not drawn here
     strength,
     size,
     neurons,
@@ -55,6 +56,7 @@ def _run(
     KIND: tl.constexpr,
     TRACED: tl.constexpr,
     NOISY: tl.constexpr,
+    DRAWING: tl.constexpr,
     BEFORE_FIRING: tl.constexpr,
     KEEP_SPIKES: tl.constexpr,
     BLOCK: tl.constexpr,
@@ -72,16 +74,19 @@ def _run(
     current_decay = parameter(parameters, 4, index, mask, PERIOD, ACC)
     if NOISY:
         sample = index // neurons
-        z = draw(
-            index % neurons,
-            sample,
-            QUARTER,
-            step,
-            layer,
-            low.to(tl.uint32),
-            high.to(tl.uint32),
-            GAUSSIAN,
-        )
+        if DRAWING:
+            z = draw(
+                index % neurons,
+                sample,
+                QUARTER,
+                step,
+                layer,
+                low.to(tl.uint32),
+                high.to(tl.uint32),
+                GAUSSIAN,
+            )
+        else:
+            z = tl.load(given + index, mask=mask, other=0.0)
         injected = tl.load(strength + sample, mask=mask, other=0.0).to(ACC) * z.to(ACC)
     drive = input_gain * tl.load(currents + index, mask=mask, other=0.0).to(ACC)
     if SYNAPTIC:
@@ -146,7 +151,9 @@ def online_step(
         rows, period = layer.parameters.contiguous(), 1
     else:
         rows, period = rows_by_neuron(layer.parameters, current.shape)
-    stream = injection.stream if injection is not None else NoiseStream("gaussian", 0, 0, 0)
+    noise: Any = None if injection is None else injection.noise
+    drawing = isinstance(noise, NoiseStream)
+    stream = noise if drawing else NoiseStream("gaussian", 0, 0, 0)
     # In a tensor: Triton takes a number in single precision, whatever the kernel computes in.
     sharpness = coefficients(variant.surrogate, variant.sharpness)
     double = layer.parameters.dtype == torch.float64
@@ -163,6 +170,7 @@ def online_step(
             kept,
             counts,
             rows,
+            noise if isinstance(noise, Tensor) else absent,
             injection.strength if injection is not None else absent,
             size,
             neurons,
@@ -172,6 +180,7 @@ def online_step(
             **_flags(variant),
             TRACED=bool(layer.traces),
             NOISY=injection is not None,
+            DRAWING=drawing,
             BEFORE_FIRING=injection is not None and injection.before_firing,
             KEEP_SPIKES=keep_spikes,
             BLOCK=_BLOCK,

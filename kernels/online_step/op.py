@@ -86,7 +86,7 @@ def online_step(
     surrogate: str = "sigmoid",
     sharpness: float = 4.0,
     traces: Sequence[Tensor] = (),
-    noise: NoiseStream | None = None,
+    noise: NoiseStream | Tensor | None = None,
     strength: Tensor | None = None,
     noise_at: NoiseSite = "post",
     scale: float = 1.0,
@@ -105,9 +105,10 @@ def online_step(
         factor  = gain * psi(u - A)                               surrogate derivative
         emitted = scale * (s [+ strength * z                      noise at "post"])
 
-    The noise ``z`` is drawn from its stream run by run and is never held; :func:`noise` of the same
-    stream writes it out. States and traces change in place. Nothing is recorded for autograd.
-    Spikes, states, traces and what is emitted are equal bit for bit in every implementation;
+    Given a stream, the noise ``z`` is drawn run by run and is never held; :func:`noise` of the same
+    stream writes it out, and what it wrote can be given as well. States and traces change in
+    place. Nothing is recorded for autograd. Spikes, states, traces and what is emitted are equal
+    bit for bit in every implementation;
     ``factor`` up to the rounding of its exponential.
 
     Args:
@@ -121,7 +122,7 @@ def online_step(
             as for :func:`neuro.kernels.lif`.
         traces: the stages of the eligibility trace: one tensor, or two (a1, a) with a synaptic
             current; empty to keep none.
-        noise: where the perturbation comes from, or ``None``.
+        noise: where the perturbation comes from: a stream, or the perturbation itself; or ``None``.
         strength: factor on the noise, one number per sample ``(B,)``.
         noise_at: "post" adds it to the spikes that go on, "pre" to the membrane potential.
         scale: factor on what is emitted.
@@ -136,10 +137,12 @@ def online_step(
             gradient, the number of traces does not fit, or the noise is out of range.
         KernelError: ``NEURO_KERNELS`` asks for an implementation that cannot serve this call.
     """
+    drawn = noise if isinstance(noise, Tensor) else None
     states = {
         "membrane_potential": membrane_potential,
         "synaptic_current": synaptic_current,
         "adaptation": adaptation,
+        "noise": drawn,
         **{f"traces[{k}]": each for k, each in enumerate(traces)},
     }
     _check(current, states, surrogate)
@@ -179,8 +182,9 @@ def online_step(
         surrogate,
         float(sharpness),
         absent if strength is None or noise is None else strength,
-        "" if noise is None else noise.kind,
-        [] if noise is None else list(noise[1:]),
+        absent if drawn is None else drawn,
+        noise.kind if isinstance(noise, NoiseStream) else "",
+        list(noise[1:]) if isinstance(noise, NoiseStream) else [],
         float(scale),
         float(gain),
     )
@@ -213,9 +217,10 @@ def _check(current: Tensor, others: dict[str, Tensor | None], surrogate: str) ->
 
 
 def _check_noise(
-    noise: NoiseStream, strength: Tensor | None, site: NoiseSite, current: Tensor
+    noise: NoiseStream | Tensor, strength: Tensor | None, site: NoiseSite, current: Tensor
 ) -> None:
-    check_stream(noise, "online_step")
+    if isinstance(noise, NoiseStream):
+        check_stream(noise, "online_step")
     if site not in ("post", "pre"):
         raise ValueError(f'online_step: noise_at is "post" or "pre", got {site!r}')
     expected = (current.shape[:1], current.dtype, current.device)
@@ -239,6 +244,7 @@ def _online_step(
     surrogate: str,
     sharpness: float,
     strength: Tensor,
+    drawn: Tensor,
     noise_kind: str,
     noise_at: Sequence[int],
     scale: float,
@@ -252,9 +258,9 @@ def _online_step(
     traced = trace.shape == current.shape
     layer = Layer(parameters, potential, synaptic, adaptation, stages if traced else ())
     injection = None
-    if noise_kind:
-        stream = NoiseStream(cast(Kind, noise_kind), *noise_at)
-        injection = Injection(stream, strength.contiguous(), before_firing)
+    if noise_kind or strength.numel():
+        noise = NoiseStream(cast(Kind, noise_kind), *noise_at) if noise_kind else drawn
+        injection = Injection(noise, strength.contiguous(), before_firing)
     function = choose(ONLINE_STEP, current.device, current.dtype).function
     return function(
         current, layer, variant, injection, scale=scale, gain=gain, keep_spikes=keep_spikes

@@ -40,10 +40,11 @@ class Layer(NamedTuple):
 
 
 class Injection(NamedTuple):
-    """Noise for a step: the stream, its strength by sample ``(B,)``, and whether it moves the
-    membrane potential before firing instead of what is emitted."""
+    """Noise for a step: the stream to draw it from, or what was drawn, of the current's shape; its
+    strength by sample ``(B,)``; and whether it moves the membrane potential before firing instead
+    of what is emitted."""
 
-    stream: NoiseStream
+    noise: NoiseStream | Tensor
     strength: Tensor
     before_firing: bool
 

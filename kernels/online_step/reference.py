@@ -25,7 +25,9 @@ def online_step(
     strong_noise = None
     if injection is not None:
         strength = injection.strength.view(-1, *(1,) * (current.dim() - 1))
-        strong_noise = strength * noise(injection.stream, current)
+        given = injection.noise
+        drawn = given if isinstance(given, Tensor) else noise(given, current)
+        strong_noise = strength * drawn
     drive = input_gain * current
     if variant.synaptic:
         drive = layer.synaptic_current.mul_(current_decay).add_(drive)

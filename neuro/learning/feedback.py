@@ -135,7 +135,7 @@ class MomentumFeedback(Feedback):
 
     def predict(self, noise: LayerNoise) -> Tensor:
         """Return ``z^T M``, what M says the noise adds to the outputs: ``(B, m)``."""
-        if self.block == 1:
+        if self.block == 1 and noise.held is None:
             return noise.scaled(opzo_response(self.projection, noise.stream, noise.samples))
         return self._rows(noise.values(self.projection)) @ self.projection.t() * self.block**2
 
@@ -180,7 +180,7 @@ class MomentumFeedback(Feedback):
 
     def _add(self, noise: LayerNoise, outputs: Tensor, *, keep: float, factor: float) -> None:
         factor /= noise.samples
-        if self.block == 1:
+        if self.block == 1 and noise.held is None:
             weighted = noise.scaled(outputs)
             opzo_update(self.projection, weighted, noise.stream, keep=keep, factor=factor)
             return

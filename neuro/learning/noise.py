@@ -1,6 +1,6 @@
 """Perturbations for zeroth-order estimation: i.i.d. with zero mean and ``E[z z^T] = I``.
 
-No perturbation is held: a seed names it, and whoever needs it draws it again.
+A seed names a perturbation, and whoever needs it can draw it again.
 """
 
 from typing import Literal, NamedTuple
@@ -17,18 +17,26 @@ NoiseKind = Literal["gaussian", "rademacher", "sphere"]
 class LayerNoise(NamedTuple):
     """The perturbation z of one layer at one time step, ``(B, *layer_shape)``.
 
-    ``stream`` names numbers drawn independently; ``radius`` ``(B,)``, if any, scales each sample's.
+    ``stream`` names numbers drawn independently; ``radius`` ``(B,)``, if any, scales each sample's;
+    ``held`` are the numbers, where they are kept from one use to the next.
     """
 
     stream: NoiseStream
     samples: int
     layer_shape: tuple[int, ...]
     radius: Tensor | None = None
+    held: Tensor | None = None
 
     def values(self, like: Tensor) -> Tensor:
         """Write z out, in the dtype and on the device of ``like``."""
-        z = write_out(self.stream, like.new_empty((self.samples, *self.layer_shape)))
+        z = self.independent(like)
         return z if self.radius is None else z * _by_sample(self.radius, z)
+
+    def independent(self, like: Tensor) -> Tensor:
+        """Write out the numbers of the stream, before any radius."""
+        if self.held is not None:
+            return self.held
+        return write_out(self.stream, like.new_empty((self.samples, *self.layer_shape)))
 
     def scaled(self, per_sample: Tensor) -> Tensor:
         """Return ``per_sample`` ``(B, ...)`` times what z has over the numbers of the stream."""
@@ -44,7 +52,14 @@ def draw_seed(generator: torch.Generator) -> int:
 
 
 def layer_noise(
-    kind: NoiseKind, seed: int, layer: int, step: int, like: Tensor, layer_shape: tuple[int, ...]
+    kind: NoiseKind,
+    seed: int,
+    layer: int,
+    step: int,
+    like: Tensor,
+    layer_shape: tuple[int, ...],
+    *,
+    hold: bool = False,
 ) -> LayerNoise:
     """Name the perturbation of a layer at a time step.
 
@@ -57,9 +72,12 @@ def layer_noise(
         layer, step: tell perturbations of one batch apart.
         like: any tensor of the batch, for its size, dtype and device.
         layer_shape: ``(N,)`` or ``(C, H, W)``.
+        hold: draw it now and keep it.
     """
     stream = NoiseStream("rademacher" if kind == "rademacher" else "gaussian", seed, layer, step)
     noise = LayerNoise(stream, like.shape[0], tuple(layer_shape))
+    if hold:
+        noise = noise._replace(held=noise.independent(like))
     if kind != "sphere":
         return noise
     lengths = torch.linalg.vector_norm(noise.values(like).flatten(1), dim=1)

@@ -187,7 +187,8 @@ def _injection(name: str, perturbation: Perturbation | None, current: Tensor) ->
         return {}
     noise = perturbation.noise[name]
     strength = noise.scaled(current.new_full(current.shape[:1], perturbation.alpha))
-    return {"noise": noise.stream, "strength": strength, "noise_at": perturbation.site}
+    given = noise.stream if noise.held is None else noise.held
+    return {"noise": given, "strength": strength, "noise_at": perturbation.site}
 
 
 def propagate(

@@ -95,6 +95,7 @@ def test_numba_equals_the_reference(shape, stream, dtype):
     first, second = everywhere(stream, torch.empty(shape, dtype=dtype), None)
     assert first.dtype == dtype
     assert first.shape == shape
+    assert first.is_contiguous()
     assert torch.equal(first, second)
     assert not first.isnan().any()
 

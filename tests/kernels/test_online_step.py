@@ -26,6 +26,7 @@ class Case:
     site: str | None = None
     kind: str = "gaussian"
     traced: bool = True
+    given: bool = False
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -44,6 +45,7 @@ CASES = {
         options={"keep_spikes": True},
     ),
     "alpha_lif": Case(AlphaLIF(surrogate=Gaussian())),
+    "lif, noise given": Case(LIF(decay=0.7), "post", given=True),
     "adaptive_lif": Case(AdaptiveLIF(decay=0.8, adaptation_decay=0.7, beta=0.6), "pre"),
     "adaptive_lif, e-prop": Case(
         AdaptiveLIF(decay=0.8, normalise_adaptation=False, subtract_adaptation=False), "post"
@@ -70,6 +72,8 @@ class Layer:
         if case.site:
             stream = self.stream._replace(kind=case.kind)
             injected = {"noise": stream, "noise_at": case.site}
+            if case.given:
+                injected["noise"] = noise(stream, self.current).to(device)
             injected["strength"] = self.strength.to(device)
         numbers = {
             name: each.to(device) if isinstance(each, Tensor) else each
@@ -216,6 +220,7 @@ def test_many_threads_give_the_same_as_one():
         ({"current": torch.zeros(1, 4, dtype=torch.int64)}, "must be float32 or float64"),
         ({"current": torch.zeros(1, 4, requires_grad=True)}, "current needs a gradient"),
         ({"surrogate": "step"}, "unknown surrogate 'step'"),
+        ({"noise": torch.zeros(1, 3), "strength": torch.ones(1)}, r"noise is \(1, 3\)"),
         ({"noise": STREAM}, r"strength of the noise must be \(1,\)"),
         ({"noise": STREAM._replace(step=-1)}, "step of the noise"),
         ({"noise": STREAM, "strength": torch.ones(1), "noise_at": "mid"}, '"post" or "pre"'),
@@ -249,6 +254,7 @@ def test_the_operation_is_sound_and_compiles():
         "sigmoid",
         4.0,
         layer.strength,
+        absent,
         "gaussian",
         [11, 2, 5],
         1.0,
