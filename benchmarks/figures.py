@@ -96,7 +96,7 @@ def draw_speed(record: dict[str, Any], file: Path) -> None:
     workloads = record["workloads"]
     columns = min(len(workloads), 3)
     lines = -(-len(workloads) // columns)
-    figure = _figure(3.2 * columns + 0.6, 2.6 * lines + 0.6)
+    figure = _figure(4.0 * columns + 0.6, 2.6 * lines + 0.6)
     panels = figure.subplots(lines, columns, squeeze=False).ravel()
     for axes in panels[len(workloads) :]:
         axes.set_visible(False)
@@ -112,7 +112,7 @@ def draw_speed(record: dict[str, Any], file: Path) -> None:
             range(len(names)), [LABELS.get(name, "SpikingJelly OTTT") for name in names]
         )
         axes.invert_yaxis()
-        axes.set_title(f"{each['title']}, T = {each['timesteps']}", size=9)
+        axes.set_title(f"{each['title']}, T = {each['timesteps']}", size=8)
         _finish(axes, "ms per training sample", "")
     save(figure, file)
 
