@@ -1,9 +1,10 @@
 """Contenders in one process that take turns, so that whatever else the machine does falls on all.
 
-In every round each contender takes one step; each round begins with another contender. Ratios are
-taken within a round.
+In every round each contender takes one step, in an order drawn anew, so that none always follows
+the one that leaves the caches or the heap in the worst state. Ratios are taken within a round.
 """
 
+import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
@@ -19,10 +20,10 @@ def take_turns(contenders: Mapping[str, Step], rounds: int, warm_up: int) -> dic
         for step in contenders.values():
             step()
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    order = list(contenders)
-    for number in range(rounds):
-        shift = number % len(order)
-        for name in [*order[shift:], *order[:shift]]:
+    order, dice = list(contenders), random.Random(0)
+    for _ in range(rounds):
+        dice.shuffle(order)
+        for name in order:
             started = time.perf_counter()
             contenders[name]()
             seconds[name].append(time.perf_counter() - started)

@@ -8,7 +8,6 @@ nothing is checked.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
 from typing import Any
 
 import numba
@@ -109,152 +108,145 @@ class _Writer:
         values[:] = sums
 
 
-@cache
-def gather_rows(vectors: int) -> Callable[..., Any]:
-    """Return ``f(table, index, value, start, stop, initial, at, result, to)``.
-
-    ::
+@intrinsic
+def gather_rows(
+    typing: Any,
+    table: Any,
+    index: Any,
+    value: Any,
+    start: Any,
+    stop: Any,
+    initial: Any,
+    at: Any,
+    result: Any,
+    to: Any,
+    vectors: Any,
+) -> Any:
+    """Sum rows of a table, the sum staying in registers::
 
         result[to:] = initial[at:] + sum over e in [start, stop) of value[e] * table[index[e]]
 
-    on rows of ``vectors`` vectors; the sum, in the order of e, stays in registers.
+    on rows of ``vectors`` vectors, in the order of e.
     """
+    count = _constant(vectors)
+    place = types.intp
+    kinds = (table, index, value, place, place, initial, place, result, place, vectors)
 
-    @intrinsic
-    def gather(
-        typing: Any,
-        table: Any,
-        index: Any,
-        value: Any,
-        start: Any,
-        stop: Any,
-        initial: Any,
-        at: Any,
-        result: Any,
-        to: Any,
-    ) -> Any:
-        place = types.intp
-        kinds = (table, index, value, place, place, initial, place, result, place)
+    def write(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        code = _Writer(context, builder, signature)
+        rows, indices, values = (code.data(args, k) for k in (0, 1, 2))
+        sums = [code.load(code.data(args, 5), args[6], k) for k in range(count)]
+        width = _INT(count * code.length)
+        with code.loop(args[3], args[4], sums) as (e, carried):
+            row = builder.mul(builder.zext(code.element(indices, e), _INT), width)
+            factor = code.spread(code.element(values, e))
+            for k in range(count):
+                carried[k] = code.add_product(carried[k], factor, code.load(rows, row, k))
+        for k in range(count):
+            code.store(carried[k], code.data(args, 7), args[8], k)
+        return context.get_dummy_value()
 
-        def write(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            code = _Writer(context, builder, signature)
-            rows, indices, values = (code.data(args, k) for k in (0, 1, 2))
-            sums = [code.load(code.data(args, 5), args[6], k) for k in range(vectors)]
-            width = _INT(vectors * code.length)
-            with code.loop(args[3], args[4], sums) as (e, carried):
-                row = builder.mul(builder.zext(code.element(indices, e), _INT), width)
-                factor = code.spread(code.element(values, e))
-                for k in range(vectors):
-                    carried[k] = code.add_product(carried[k], factor, code.load(rows, row, k))
-            for k in range(vectors):
-                code.store(carried[k], code.data(args, 7), args[8], k)
-            return context.get_dummy_value()
-
-        return types.void(*kinds), write
-
-    return gather
+    return None if count is None else (types.void(*kinds), write)
 
 
-@cache
-def scatter_row(vectors: int) -> Callable[..., Any]:
-    """Return ``f(table, index, value, start, stop, source, at)``.
+@intrinsic
+def scatter_row(
+    typing: Any,
+    table: Any,
+    index: Any,
+    value: Any,
+    start: Any,
+    stop: Any,
+    source: Any,
+    at: Any,
+    vectors: Any,
+) -> Any:
+    """``table[index[e]] += value[e] * source[at:]`` for e in [start, stop), on rows of ``vectors``
+    vectors."""
+    count = _constant(vectors)
+    place = types.intp
 
-    ``table[index[e]] += value[e] * source[at:]`` for e in [start, stop), on rows of ``vectors``
-    vectors.
-    """
+    def write(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        code = _Writer(context, builder, signature)
+        rows, indices, values = (code.data(args, k) for k in (0, 1, 2))
+        given = [code.load(code.data(args, 5), args[6], k) for k in range(count)]
+        width = _INT(count * code.length)
+        with code.loop(args[3], args[4]) as (e, _):
+            row = builder.mul(builder.zext(code.element(indices, e), _INT), width)
+            factor = code.spread(code.element(values, e))
+            for k in range(count):
+                total = code.add_product(code.load(rows, row, k), factor, given[k])
+                code.store(total, rows, row, k)
+        return context.get_dummy_value()
 
-    @intrinsic
-    def scatter(
-        typing: Any,
-        table: Any,
-        index: Any,
-        value: Any,
-        start: Any,
-        stop: Any,
-        source: Any,
-        at: Any,
-    ) -> Any:
-        place = types.intp
-
-        def write(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            code = _Writer(context, builder, signature)
-            rows, indices, values = (code.data(args, k) for k in (0, 1, 2))
-            given = [code.load(code.data(args, 5), args[6], k) for k in range(vectors)]
-            width = _INT(vectors * code.length)
-            with code.loop(args[3], args[4]) as (e, _):
-                row = builder.mul(builder.zext(code.element(indices, e), _INT), width)
-                factor = code.spread(code.element(values, e))
-                for k in range(vectors):
-                    total = code.add_product(code.load(rows, row, k), factor, given[k])
-                    code.store(total, rows, row, k)
-            return context.get_dummy_value()
-
-        return types.void(table, index, value, place, place, source, place), write
-
-    return scatter
+    kinds = (table, index, value, place, place, source, place, vectors)
+    return None if count is None else (types.void(*kinds), write)
 
 
-@cache
-def add_scaled(vectors: int) -> Callable[..., Any]:
-    """Return ``f(target, to, pitch, source, at, value, rows)``.
-
-    ::
+@intrinsic
+def add_scaled(
+    typing: Any,
+    target: Any,
+    to: Any,
+    pitch: Any,
+    source: Any,
+    at: Any,
+    value: Any,
+    rows: Any,
+    vectors: Any,
+) -> Any:
+    """Add a number times rows of one array to rows of another::
 
         target[to + r * pitch:] += value * source[at + r * width:]      r in [0, rows)
 
     on rows of ``vectors`` vectors, ``width`` numbers.
     """
+    count = _constant(vectors)
+    place = types.intp
 
-    @intrinsic
-    def add(
-        typing: Any,
-        target: Any,
-        to: Any,
-        pitch: Any,
-        source: Any,
-        at: Any,
-        value: Any,
-        rows: Any,
-    ) -> Any:
-        place = types.intp
+    def write(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        code = _Writer(context, builder, signature)
+        targets, sources = code.data(args, 0), code.data(args, 3)
+        factor = code.spread(args[5])
+        width = _INT(count * code.length)
+        with code.loop(_INT(0), args[6]) as (row, _):
+            to = builder.add(args[1], builder.mul(row, args[2]))
+            at = builder.add(args[4], builder.mul(row, width))
+            for k in range(count):
+                old = code.load(targets, to, k)
+                total = code.add_product(old, factor, code.load(sources, at, k))
+                code.store(total, targets, to, k)
+        return context.get_dummy_value()
 
-        def write(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            code = _Writer(context, builder, signature)
-            targets, sources = code.data(args, 0), code.data(args, 3)
-            factor = code.spread(args[5])
-            width = _INT(vectors * code.length)
-            with code.loop(_INT(0), args[6]) as (row, _):
-                to = builder.add(args[1], builder.mul(row, args[2]))
-                at = builder.add(args[4], builder.mul(row, width))
-                for k in range(vectors):
-                    old = code.load(targets, to, k)
-                    total = code.add_product(old, factor, code.load(sources, at, k))
-                    code.store(total, targets, to, k)
-            return context.get_dummy_value()
-
-        return types.void(target, place, place, source, place, value, place), write
-
-    return add
+    kinds = (target, place, place, source, place, value, place, vectors)
+    return None if count is None else (types.void(*kinds), write)
 
 
-@cache
-def repeat_row(vectors: int) -> Callable[..., Any]:
-    """Return ``f(target, times, source, at)``: ``source[at:]`` is written ``times`` times over."""
+@intrinsic
+def repeat_row(typing: Any, target: Any, times: Any, source: Any, at: Any, vectors: Any) -> Any:
+    """Write ``source[at:]`` ``times`` times over, on rows of ``vectors`` vectors."""
+    count = _constant(vectors)
 
-    @intrinsic
-    def repeat(typing: Any, target: Any, times: Any, source: Any, at: Any) -> Any:
-        def write(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            code = _Writer(context, builder, signature)
-            targets, width = code.data(args, 0), _INT(vectors * code.length)
-            given = [code.load(code.data(args, 2), args[3], k) for k in range(vectors)]
-            with code.loop(_INT(0), args[1]) as (row, _):
-                for k in range(vectors):
-                    code.store(given[k], targets, builder.mul(row, width), k)
-            return context.get_dummy_value()
+    def write(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        code = _Writer(context, builder, signature)
+        targets, width = code.data(args, 0), _INT(count * code.length)
+        given = [code.load(code.data(args, 2), args[3], k) for k in range(count)]
+        with code.loop(_INT(0), args[1]) as (row, _):
+            for k in range(count):
+                code.store(given[k], targets, builder.mul(row, width), k)
+        return context.get_dummy_value()
 
-        return types.void(target, types.intp, source, types.intp), write
+    kinds = (target, types.intp, source, types.intp, vectors)
+    return None if count is None else (types.void(*kinds), write)
 
-    return repeat
+
+def _constant(vectors: Any) -> Any:
+    """Return the number of vectors where the compiler knows it, as a constant of a closure.
+
+    An instruction made for each number would do, but a kernel that captures one is compiled anew
+    in every process: its place in the disk cache goes by what the closure holds.
+    """
+    return vectors.literal_value if isinstance(vectors, types.IntegerLiteral) else None
 
 
 @intrinsic

@@ -141,9 +141,7 @@ def _write_plane(
 
 @cache
 def _forward_kernel(vectors: int, kernel_breadth: int, neighbours: bool) -> Any:
-    add_row = add_scaled(vectors * kernel_breadth)
-    add_tap = add_scaled(vectors)
-    repeat = repeat_row(vectors)
+    across = vectors * kernel_breadth
 
     @numba.njit(nogil=True, cache=True)
     def run(
@@ -184,7 +182,7 @@ def _forward_kernel(vectors: int, kernel_breadth: int, neighbours: bool) -> Any:
                 group = number // tiles_in_group
                 output = number % tiles_in_group * width
                 of_group = sample + group * (channels // groups) * size
-                repeat(plane, plane_shape[0] * plane_shape[1], bias, number * width)
+                repeat_row(plane, plane_shape[0] * plane_shape[1], bias, number * width, vectors)
                 for segment in range(segments):
                     start = starts[segment * groups + group]
                     for e in range(start, starts[segment * groups + group + 1]):
@@ -194,7 +192,7 @@ def _forward_kernel(vectors: int, kernel_breadth: int, neighbours: bool) -> Any:
                         taps = number * tile_size + (most - member) * patch
                         if neighbours:
                             to = corner[place] * width
-                            add_row(plane, to, pitch, tiles, taps, value, kernel_height)
+                            add_scaled(plane, to, pitch, tiles, taps, value, kernel_height, across)
                         else:
                             y = place // breadth
                             x = place - y * breadth
@@ -205,7 +203,7 @@ def _forward_kernel(vectors: int, kernel_breadth: int, neighbours: bool) -> Any:
                                     if column >= 0:
                                         to = row * pitch + column * width
                                         tap = taps + (ky * kernel_breadth + kx) * width
-                                        add_tap(plane, to, 0, tiles, tap, value, 1)
+                                        add_scaled(plane, to, 0, tiles, tap, value, 1, vectors)
                 _write_plane(
                     plane,
                     margin[0] * pitch + margin[1] * width,

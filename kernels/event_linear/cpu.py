@@ -53,8 +53,6 @@ def _find(spikes: Tensor) -> _Events:
 
 @cache
 def _forward_kernel(vectors: int) -> Any:
-    gather = gather_rows(vectors)
-
     @numba.njit(nogil=True, cache=True)
     def run(
         starts: Array,  # [B + 1]
@@ -82,9 +80,22 @@ def _forward_kernel(vectors: int) -> Any:
             for b in range(row, end):
                 at = b * outputs + output
                 if count == width:
-                    gather(tile, index, value, starts[b], starts[b + 1], bias, output, currents, at)
+                    gather_rows(
+                        tile,
+                        index,
+                        value,
+                        starts[b],
+                        starts[b + 1],
+                        bias,
+                        output,
+                        currents,
+                        at,
+                        vectors,
+                    )
                 else:
-                    gather(tile, index, value, starts[b], starts[b + 1], bias, output, part, 0)
+                    gather_rows(
+                        tile, index, value, starts[b], starts[b + 1], bias, output, part, 0, vectors
+                    )
                     for j in range(count):
                         currents[at + j] = part[j]
 
@@ -93,8 +104,6 @@ def _forward_kernel(vectors: int) -> Any:
 
 @cache
 def _weight_kernel(vectors: int, adds: bool) -> Any:
-    scatter = scatter_row(vectors)
-
     @numba.njit(nogil=True, cache=True)
     def run(
         starts: Array,
@@ -121,11 +130,13 @@ def _weight_kernel(vectors: int, adds: bool) -> Any:
             for b in range(rows):
                 at = b * outputs + output
                 if count == width:
-                    scatter(tile, index, value, starts[b], starts[b + 1], of_currents, at)
+                    scatter_row(
+                        tile, index, value, starts[b], starts[b + 1], of_currents, at, vectors
+                    )
                 else:
                     for j in range(count):
                         part[j] = of_currents[at + j]
-                    scatter(tile, index, value, starts[b], starts[b + 1], part, 0)
+                    scatter_row(tile, index, value, starts[b], starts[b + 1], part, 0, vectors)
             empty_tile(tile, width, of_weight, inputs, output, count)
 
     return run

@@ -21,7 +21,8 @@ def test_every_op_is_measured():
 @pytest.mark.parametrize("op", OPS)
 def test_a_second_process_compiles_nothing(op):
     found = measure_pair(op)
-    assert found["cold"]["compiled"] >= 1
+    if op != "three_factor":  # which is BLAS's
+        assert found["cold"]["compiled"] >= 1
     assert found["warm"]["compiled"] == 0
     assert found["warm"]["first_seconds"] > found["warm"]["second_seconds"] > 0
 
