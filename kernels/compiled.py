@@ -7,13 +7,13 @@ and on two cores every torch operation after such a kernel stalled for 70 ms.
 
 import ctypes
 import importlib.util
-import itertools
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,32 +55,38 @@ def triton_devices() -> tuple[str, ...]:
 
 def flat(tensor: torch.Tensor) -> NDArray[np.floating]:
     """View a contiguous CPU tensor as a 1-D array that shares its memory."""
-    array: NDArray[np.floating] = tensor.detach().view(-1).numpy()
+    if tensor.requires_grad:
+        tensor = tensor.detach()
+    array: NDArray[np.floating] = tensor.view(-1).numpy()
     return array
 
 
-def share_out(work: Callable[[int, int], int], rows: int, elements: int) -> int:
-    """Run ``work(start, stop)`` over ``range(rows)``, shared among threads; return the sum.
+def share_out(kernel: Callable[..., Any], operands: Sequence[Any], rows: int, elements: int) -> int:
+    """Run ``kernel(*operands, 0, rows, ...)``, its rows shared among threads; return the sum.
 
-    As many threads as torch uses, none but the caller's for small work. ``work`` must release the
-    GIL.
+    As many threads as torch uses, none but the caller's for small work. The kernel's last arguments
+    are ``first``, ``last``, ``parallel`` and ``threads``, see :func:`neuro.kernels.team.spread`.
     """
-    team = _team()
+    parallel = _parallel()
     # Beside workers of another runtime, waiting busily for torch's next operation, half are left.
-    threads = torch.get_num_threads() if team else torch.get_num_threads() // 2
+    threads = torch.get_num_threads() if parallel else torch.get_num_threads() // 2
     count = min(threads, elements // _SMALLEST_SHARE, rows)
     if count <= 1:
-        return work(0, rows)
+        return kernel(*operands, 0, rows, 0, 1) or 0
+    if parallel:
+        return kernel(*operands, 0, rows, parallel, count) or 0
     edges = [rows * share // count for share in range(count + 1)]
-    if team:
-        return sum(team(lambda share: work(edges[share], edges[share + 1]), count))
-    others = [_pool().submit(work, *edges[share : share + 2]) for share in range(1, count)]
-    return work(edges[0], edges[1]) + sum(other.result() for other in others)
+    others = [
+        _pool().submit(kernel, *operands, *edges[share : share + 2], 0, 1)
+        for share in range(1, count)
+    ]
+    mine = kernel(*operands, *edges[:2], 0, 1) or 0
+    return mine + sum(other.result() or 0 for other in others)
 
 
 @cache
-def _team() -> Callable[[Callable[[int], int], int], list[int]] | None:
-    """Return a way to run shares of work on the threads of torch's own OpenMP, if it is GNU's.
+def _parallel() -> int:
+    """Return the address that starts a team of torch's own OpenMP, if that is GNU's; else 0.
 
     The workers that wait for torch's next operation then do the work; threads of one's own would
     have to take the cores from them.
@@ -88,32 +94,9 @@ def _team() -> Callable[[Callable[[int], int], int], list[int]] | None:
     maps = Path("/proc/self/maps")
     found = re.search(r"/\S*libgomp\S*", maps.read_text()) if maps.exists() else None
     if not found:
-        return None
-    gomp = ctypes.CDLL(found[0])
-    entry = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
-    gomp.GOMP_parallel.argtypes = [entry, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
-    gomp.GOMP_parallel.restype = None
-
-    def run(work: Callable[[int], int], count: int) -> list[int]:
-        results = [0] * count
-        errors: list[BaseException] = []
-        taken = itertools.count()  # the runtime may grant fewer threads than asked for
-
-        def body(_: int | None) -> None:
-            try:
-                for share in taken:
-                    if share >= count:
-                        return
-                    results[share] = work(share)
-            except BaseException as error:  # nothing may unwind through the C frames
-                errors.append(error)
-
-        gomp.GOMP_parallel(entry(body), None, count, 0)
-        if errors:
-            raise errors[0]
-        return results
-
-    return run
+        return 0
+    entry = ctypes.CDLL(found[0]).GOMP_parallel
+    return ctypes.cast(entry, ctypes.c_void_p).value or 0
 
 
 @cache

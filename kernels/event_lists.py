@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neuro.kernels.compiled import flat, share_out
+from neuro.kernels.team import spread
 from neuro.kernels.vectors import SQUARE, WORD, count_bits, lanes, lowest_bit, nonzero_word
 from neuro.kernels.vectors import transpose_square as _transpose_square
 
@@ -29,18 +30,19 @@ def tile_vectors(outputs: int, dtype: Any) -> int:
 
 @numba.njit(nogil=True, cache=True)
 def mark_events(
-    numbers: Array, width: int, first: int, last: int, bits: Array, counts: Array
+    numbers: Array,  # [rows * width]
+    width: int,
+    bits: Array,  # [rows * ceil(width / 64)] uint64, to be filled: a bit a number
+    counts: Array,  # [rows], to be filled
+    first: int,
+    last: int,
+    parallel: int,
+    threads: int,
 ) -> None:
-    """Note for rows ``first`` to ``last`` where they are not zero, and how often.
-
-    Args:
-        numbers: ``[rows * width]``.
-        width: numbers in a row.
-        first: first row.
-        last: row after the last.
-        bits: ``[rows * ceil(width / 64)]`` uint64, to be filled: a bit a number.
-        counts: ``[rows]``, to be filled.
-    """
+    """Note for rows ``first`` to ``last`` where they are not zero, and how often."""
+    if threads > 1:
+        spread(parallel, threads)
+        return
     words = (width + WORD - 1) // WORD
     for row in range(first, last):
         count = 0
@@ -76,14 +78,19 @@ def list_word(bits: Any, first: Any, index: Array, e: int, room: int) -> int:
 def list_events(
     numbers: Array,
     width: int,
-    first: int,
-    last: int,
     bits: Array,
     starts: Array,
     index: Array,
     value: Array,
+    first: int,
+    last: int,
+    parallel: int,
+    threads: int,
 ) -> None:
     """Write place in the row and value of every event of rows ``first`` to ``last``."""
+    if threads > 1:
+        spread(parallel, threads)
+        return
     words = (width + WORD - 1) // WORD
     room = starts[last]
     for row in range(first, last):
@@ -138,8 +145,10 @@ def empty_tile(
 
 
 @numba.njit(nogil=True, cache=True)
-def _count(numbers: Array, first: int, last: int) -> int:
+def _count(numbers: Array, first: int, last: int, parallel: int, threads: int) -> int:
     """Count what is not zero in words ``first`` to ``last`` of all numbers."""
+    if threads > 1:
+        return spread(parallel, threads)
     events = 0
     for word in range(first, last):
         events += count_bits(nonzero_word(numbers, word * WORD, numbers.size - word * WORD))
@@ -149,8 +158,4 @@ def _count(numbers: Array, first: int, last: int) -> int:
 def count_events(spikes: Tensor) -> int:
     """Return how many elements are not zero."""
     numbers = flat(spikes.contiguous())
-
-    def work(first: int, last: int) -> int:
-        return int(_count(numbers, first, last))
-
-    return share_out(work, -(-numbers.size // WORD), numbers.size)
+    return share_out(_count, (numbers,), -(-numbers.size // WORD), numbers.size)

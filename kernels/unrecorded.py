@@ -1,4 +1,4 @@
-"""Calls past torch's dispatcher, where it has nothing to record."""
+"""Calls past torch's dispatcher, which takes longer to record one than a small layer to compute."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -38,15 +38,41 @@ class UnrecordedOp:
 
 
 def is_plain_call(*operands: Tensor | None) -> bool:
-    """Tell whether nothing watches a call: no graph is recorded, nothing is traced.
+    """Tell whether nothing watches a call: no graph is recorded, nothing is traced."""
+    graph = torch.is_grad_enabled()
+    return is_untraced_call(*operands) and not any(
+        graph and each is not None and each.requires_grad for each in operands
+    )
 
-    Then an op may run without going through torch's dispatcher, which for small layers takes as
-    long as their product.
-    """
+
+def is_untraced_call(*operands: Tensor | None) -> bool:
+    """Tell whether a call computes at once, on tensors that are no more than that."""
     if torch.compiler.is_compiling():
         return False
-    graph = torch.is_grad_enabled()
-    for each in operands:
-        if each is not None and (type(each) not in _PLAIN or (graph and each.requires_grad)):
-            return False
-    return True
+    return all(each is None or type(each) in _PLAIN for each in operands)
+
+
+def recorded(
+    run: Callable[..., Any], setup: Callable[..., None], differentiate: Callable[..., Any]
+) -> Callable[..., Any]:
+    """Return ``run`` as a function that autograd records, for calls that are untraced.
+
+    Args:
+        run: the body of an operation.
+        setup: what ``register_autograd`` takes as ``setup_context``.
+        differentiate: what it takes as ``backward``.
+    """
+
+    class Recorded(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, *inputs: Any) -> Any:
+            output = run(*inputs)
+            setup(ctx, inputs, output)
+            return output
+
+        @staticmethod
+        def backward(ctx: Any, *gradients: Any) -> Any:
+            return differentiate(ctx, *gradients)
+
+    function: Callable[..., Any] = Recorded.apply
+    return function

@@ -19,6 +19,7 @@ from torch import Tensor
 from neuro.kernels.compiled import flat, share_out
 from neuro.kernels.event_conv2d.geometry import Geometry
 from neuro.kernels.event_lists import fill_tile, list_word, tile_vectors
+from neuro.kernels.team import spread
 from neuro.kernels.vectors import (
     SQUARE,
     WORD,
@@ -158,9 +159,14 @@ def _forward_kernel(vectors: int, kernel_breadth: int, neighbours: bool) -> Any:
         currents: Array,  # [B * O * OH * OW]
         outputs: Any,  # O, OH, OW
         groups: int,
-        first: int,
+        first: int,  # of the samples
         last: int,
+        parallel: int,
+        threads: int,
     ) -> None:
+        if threads > 1:
+            spread(parallel, threads)
+            return
         channels, size, breadth = shape[0], shape[1] * shape[2], shape[2]
         out_size = outputs[1] * outputs[2]
         width = vectors * (64 // spikes.itemsize)
@@ -267,10 +273,5 @@ def forward(spikes: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geome
         (outputs, *size),
         groups,
     )
-
-    def work(first: int, last: int) -> int:
-        run(*operands, first, last)
-        return 0
-
-    share_out(work, batch, numbers.size + 4 * found.size)
+    share_out(run, operands, batch, numbers.size + 4 * found.size)
     return currents

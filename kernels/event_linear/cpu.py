@@ -15,6 +15,7 @@ from torch import Tensor
 
 from neuro.kernels.compiled import flat, share_out
 from neuro.kernels.event_lists import empty_tile, fill_tile, list_events, mark_events, tile_vectors
+from neuro.kernels.team import spread
 from neuro.kernels.vectors import WORD, gather_rows, lanes, scatter_row
 
 Array = NDArray[Any]
@@ -33,21 +34,12 @@ def _find(spikes: Tensor) -> _Events:
     numbers = flat(spikes)
     bits = np.empty(rows * -(-width // WORD), np.uint64)
     starts = np.zeros(rows + 1, np.int64)
-
-    def mark(first: int, last: int) -> int:
-        mark_events(numbers, width, first, last, bits, starts[1:])
-        return 0
-
-    share_out(mark, rows, numbers.size)
+    share_out(mark_events, (numbers, width, bits, starts[1:]), rows, numbers.size)
     np.cumsum(starts, out=starts)
     events = int(starts[-1])
     places, values = np.empty(events, np.uint32), np.empty(events, numbers.dtype)
-
-    def fill(first: int, last: int) -> int:
-        list_events(numbers, width, first, last, bits, starts, places, values)
-        return 0
-
-    share_out(fill, rows, numbers.size // 4 + 8 * events)
+    lists = (numbers, width, bits, starts, places, values)
+    share_out(list_events, lists, rows, numbers.size // 4 + 8 * events)
     return _Events(starts, places, values)
 
 
@@ -66,7 +58,12 @@ def _forward_kernel(vectors: int) -> Any:
         rows: int,
         first: int,  # of range(tiles * rows), all rows of one tile after another
         last: int,
+        parallel: int,
+        threads: int,
     ) -> None:
+        if threads > 1:
+            spread(parallel, threads)
+            return
         width = vectors * (64 // weight.itemsize)
         tile = np.empty(inputs * width, weight.dtype)
         part = np.empty(width, weight.dtype)
@@ -116,7 +113,12 @@ def _weight_kernel(vectors: int, adds: bool) -> Any:
         rows: int,
         first: int,  # of the tiles
         last: int,
+        parallel: int,
+        threads: int,
     ) -> None:
+        if threads > 1:
+            spread(parallel, threads)
+            return
         width = vectors * (64 // of_currents.itemsize)
         tile = np.empty(inputs * width, of_currents.dtype)
         part = np.zeros(width, of_currents.dtype)
@@ -158,12 +160,7 @@ def forward(spikes: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         padded[:outputs] = bias.numpy()
     kernel = _forward_kernel(vectors)
     operands = (*events, matrix, inputs, outputs, padded, flat(currents), rows)
-
-    def work(first: int, last: int) -> int:
-        kernel(*operands, first, last)
-        return 0
-
-    share_out(work, tiles * rows, (events.places.size + rows + inputs) * outputs)
+    share_out(kernel, operands, tiles * rows, (events.places.size + rows + inputs) * outputs)
     return currents
 
 
@@ -188,10 +185,5 @@ def _gather_weights(found: Tensor, of_currents: Tensor, spikes: Tensor, *, adds:
     vectors = tile_vectors(outputs, gradient.dtype)
     kernel = _weight_kernel(vectors, adds)
     operands = (*events, gradient, inputs, outputs, flat(found), rows)
-
-    def work(first: int, last: int) -> int:
-        kernel(*operands, first, last)
-        return 0
-
     tiles = -(-outputs // (vectors * lanes(gradient.dtype)))
-    share_out(work, tiles, (events.places.size + inputs) * outputs)
+    share_out(kernel, operands, tiles, (events.places.size + inputs) * outputs)

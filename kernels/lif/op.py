@@ -17,7 +17,7 @@ from neuro.kernels.dispatch import Implementation, Op, choose
 from neuro.kernels.lif.fields import Scalar, stack
 from neuro.kernels.lif.variant import PARAMETERS, Gradients, Outputs, Variant
 from neuro.kernels.surrogates import DERIVATIVES
-from neuro.kernels.unrecorded import is_plain_call
+from neuro.kernels.unrecorded import is_plain_call, is_untraced_call, recorded
 
 
 class _Forward(Protocol):
@@ -164,8 +164,12 @@ def lif(
     )
     absent = currents.new_empty(0)
     parameters = stack(numbers, currents)
-    plain = is_plain_call(currents, *state, parameters)
-    outputs = (_run if plain else _lif)(
+    operation: Any = _lif
+    if is_plain_call(currents, *state, parameters):
+        operation = _run
+    elif is_untraced_call(currents, *state, parameters):
+        operation = _recorded
+    outputs = operation(
         currents,
         membrane_potential,
         absent if synaptic_current is None else synaptic_current,
@@ -324,3 +328,4 @@ def _differentiate(ctx: Any, *gradients: Tensor) -> Any:
 
 
 _lif.register_autograd(_differentiate, setup_context=_setup)
+_recorded = recorded(_run, _setup, _differentiate)

@@ -12,6 +12,7 @@ from torch import Tensor
 from neuro.kernels.compiled import flat, share_out
 from neuro.kernels.noise import stream as definition
 from neuro.kernels.noise.stream import LN, ROUNDS, NoiseStream, round_keys
+from neuro.kernels.team import spread
 
 Array = NDArray[Any]
 
@@ -110,22 +111,27 @@ def draw(
 def _samples(
     result: Array,
     neurons: int,
-    lo: int,
-    hi: int,
     step: int,
     layer: int,
     keys: Array,
     gaussian: bool,
+    first: int,  # of the samples
+    last: int,
+    parallel: int,
+    threads: int,
 ) -> None:
+    if threads > 1:
+        spread(parallel, threads)
+        return
     length = (neurons + 3) // 4
     words = np.empty((4, RUN), np.uint32)
     z = np.empty((4, RUN), np.float32)
-    for sample in range(lo, hi):
-        for first in range(0, length, RUN):
-            count = min(RUN, length - first)
-            draw(z, words, first, count, sample, step, layer, keys, gaussian)
+    for sample in range(first, last):
+        for counter in range(0, length, RUN):
+            count = min(RUN, length - counter)
+            draw(z, words, counter, count, sample, step, layer, keys, gaussian)
             for row in range(4):
-                start = row * length + first
+                start = row * length + counter
                 stop = min(start + count, neurons)
                 target = result[sample * neurons + start : sample * neurons + stop]
                 drawn = z[row]
@@ -142,12 +148,7 @@ def noise(stream: NoiseStream, like: Tensor) -> Tensor:
     """Return ``z``, of the shape, dtype and device of ``like`` ``[B, ...]``."""
     result = torch.empty_like(like, memory_format=torch.contiguous_format)
     samples, neurons = like.shape[0], like.shape[1:].numel()
-    array, keys, gaussian = flat(result), keys_of(stream), stream.kind == "gaussian"
-
-    def work(lo: int, hi: int) -> int:
-        _samples(array, neurons, lo, hi, stream.step, stream.layer, keys, gaussian)
-        return 0
-
+    where = (stream.step, stream.layer, keys_of(stream), stream.kind == "gaussian")
     if result.numel():
-        share_out(work, samples, COST * result.numel())
+        share_out(_samples, (flat(result), neurons, *where), samples, COST * result.numel())
     return result

@@ -22,6 +22,7 @@ from neuro.kernels.noise.stream import NoiseStream
 from neuro.kernels.online_step.operands import Injection, Layer, OnlineStep
 from neuro.kernels.surrogates import coefficients
 from neuro.kernels.surrogates.cpu import KINDS, derivative
+from neuro.kernels.team import spread
 
 Array = NDArray[Any]
 
@@ -67,29 +68,33 @@ def _kernel(
         keys: Array,
         gaussian: bool,
         neurons: int,
-        lo: int,
-        hi: int,
         scale: Any,
         gain: Any,
         sharp: Any,
         peak: Any,
         zero: Any,
         one: Any,
+        first: int,  # of the samples
+        last: int,
+        parallel: int,
+        threads: int,
     ) -> int:
+        if threads > 1:
+            return spread(parallel, threads)
         words = np.empty((4, RUN), np.uint32)
         drawn = np.empty((4, RUN), np.float32)
         distance = np.empty(longest, currents.dtype)
         fired = np.empty(longest, currents.dtype)
         count = 0
         length = (neurons + quarters - 1) // quarters
-        for sample in range(lo, hi):
+        for sample in range(first, last):
             alpha = strength[sample] if noisy else zero
-            for first in range(0, length, longest):
-                some = min(longest, length - first)
+            for counter in range(0, length, longest):
+                some = min(longest, length - counter)
                 if drawing:
-                    draw(drawn, words, first, some, sample, step, layer, keys, gaussian)
+                    draw(drawn, words, counter, some, sample, step, layer, keys, gaussian)
                 for quarter in range(quarters):
-                    begin = quarter * length + first
+                    begin = quarter * length + counter
                     end = min(begin + some, neurons)
                     n = end - begin
                     start = sample * neurons + begin
@@ -232,14 +237,9 @@ def online_step(
             where = (flat(absent), strength, noise.step, noise.layer, keys, gaussian)
         else:
             where = (flat(noise), strength, 0, 0, _NO_KEYS, True)
-    operands = (*map(flat, tensors), parameters, period, *where, neurons)
     number = np.float32 if current.dtype == torch.float32 else np.float64
     sharpness = coefficients(variant.surrogate, variant.sharpness)
-    constants = tuple(number(each) for each in (scale, gain, *sharpness, 0, 1))
-
-    def work(lo: int, hi: int) -> int:
-        fired: int = kernel(*operands, lo, hi, *constants)
-        return fired
-
-    total = share_out(work, current.shape[0], cost) if cost else 0
+    constants = (number(each) for each in (scale, gain, *sharpness, 0, 1))
+    operands = (*map(flat, tensors), parameters, period, *where, neurons, *constants)
+    total = share_out(kernel, operands, current.shape[0], cost) if cost else 0
     return OnlineStep(emitted, factor, kept, torch.tensor(total))

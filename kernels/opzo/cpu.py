@@ -17,6 +17,7 @@ from neuro.kernels.compiled import flat, share_out
 from neuro.kernels.noise.cpu import COST, RUN, draw, keys_of
 from neuro.kernels.noise.cpu import noise as write_out
 from neuro.kernels.noise.stream import NoiseStream, quarter
+from neuro.kernels.team import spread
 
 Array = NDArray[Any]
 
@@ -28,21 +29,26 @@ _TILE = 1 << 18
 def _fill(
     tile: Array,  # [4 * B * width]
     samples: int,
-    first: int,
+    begin: int,  # of the counters
     width: int,
-    lo: int,
-    hi: int,
     step: int,
     layer: int,
     keys: Array,
     gaussian: bool,
+    first: int,  # of the samples
+    last: int,
+    parallel: int,
+    threads: int,
 ) -> None:
+    if threads > 1:
+        spread(parallel, threads)
+        return
     words = np.empty((4, RUN), np.uint32)
     z = np.empty((4, RUN), np.float32)
-    for sample in range(lo, hi):
+    for sample in range(first, last):
         for start in range(0, width, RUN):
             count = min(RUN, width - start)
-            draw(z, words, first + start, count, sample, step, layer, keys, gaussian)
+            draw(z, words, begin + start, count, sample, step, layer, keys, gaussian)
             for row in range(4):
                 place = (row * samples + sample) * width + start
                 target = tile[place : place + count]
@@ -65,12 +71,7 @@ def _tiles(projection: Tensor, samples: int, stream: NoiseStream) -> Iterator[tu
         wide = min(width, length - first)
         numbers = storage[: 4 * samples * wide]
         tile = flat(numbers)
-
-        def work(lo: int, hi: int, first: int = first, wide: int = wide, tile: Array = tile) -> int:
-            _fill(tile, samples, first, wide, lo, hi, *where)
-            return 0
-
-        share_out(work, samples, COST * tile.size)
+        share_out(_fill, (tile, samples, first, wide, *where), samples, COST * tile.size)
         rows = numbers.view(4, samples, wide)
         for row in range(4):
             start = row * length + first
