@@ -39,8 +39,9 @@ DENSE, EVENTS, OURS, MEMORY = "dense", "events", "neuro", "memory"
 _AGAIN = "memory, once more"
 DENSITIES = (0.001, 0.003, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
 SPARSE = 0.02
-"""Density at which events must be faster by :data:`SPEED_UP`."""
-SPEED_UP = 4.0
+"""Density at which events must be faster."""
+SPEED_UP, SPEED_UP_CONV = 4.0, 3.0
+"""How many times faster than the dense product, and than the dense convolution."""
 SLOWEST = 0.9
 """What the chosen way must reach of the dense product's speed at every density."""
 TOLERANCE = 1e-4
@@ -86,7 +87,7 @@ LAYERS = (
     Layer((128, 800), (800, 800)),
     Layer((1024, 800), (800, 800)),
     Layer((4096, 800), (800, 800)),
-    Layer((128, 2312), (800, 2312), small=True),
+    Layer((128, 2312), (800, 2312)),
     Layer((1024, 2312), (800, 2312)),
     Layer((1024, 784), (10, 784), small=True),
     Layer((1024, 800), (800, 800), gradient=True),
@@ -126,7 +127,8 @@ def synapses(
         PNG file; default docs/images/synapses.png.
     check
         Time nothing; fail unless, by the result file, ours is 4 times as fast as the dense product
-        at a density of 2 %, but for layers marked small, and nowhere slower than 0.9 of it.
+        and 3 times as fast as the dense convolution at a density of 2 %, but for layers marked
+        small, and nowhere slower than 0.9 of it.
     """
     file = results or RESULTS / "synapses.json"
     if check:
@@ -291,8 +293,9 @@ def bars_of(record: dict[str, Any]) -> Iterator[tuple[str, float, str, bool]]:
             }
             if not layer["small"]:
                 ratio = speeds[SPARSE]
+                least = SPEED_UP_CONV if len(layer["weight"]) == 4 else SPEED_UP
                 text = f"{name}: dense over ours at {SPARSE:.0%}"
-                yield text, ratio, f"at least {SPEED_UP:g}", ratio >= SPEED_UP
+                yield text, ratio, f"at least {least:g}", ratio >= least
             ratio = min(speeds.values())
             text = f"{name}: dense over ours at worst"
             yield text, ratio, f"at least {SLOWEST:g}", ratio >= SLOWEST

@@ -24,8 +24,9 @@ from neuro.kernels.dispatch import asked_by_name
 DTYPES = (torch.float32, torch.float64)
 TRITON_DTYPES = (*DTYPES, torch.float16, torch.bfloat16)
 
-# A share below this many elements takes less time than handing it to another thread.
-_SMALLEST_SHARE = 1 << 19
+# A share of fewer elements takes less time than handing it to another thread.
+_SMALLEST_SHARE = 1 << 17
+_SMALLEST_SHARE_OF_POOL = 1 << 19
 
 
 @cache
@@ -70,7 +71,8 @@ def share_out(kernel: Callable[..., Any], operands: Sequence[Any], rows: int, el
     parallel = _parallel()
     # Beside workers of another runtime, waiting busily for torch's next operation, half are left.
     threads = torch.get_num_threads() if parallel else torch.get_num_threads() // 2
-    count = min(threads, elements // _SMALLEST_SHARE, rows)
+    smallest = _SMALLEST_SHARE if parallel else _SMALLEST_SHARE_OF_POOL
+    count = min(threads, elements // smallest, rows)
     if count <= 1:
         return kernel(*operands, 0, rows, 0, 1) or 0
     if parallel:

@@ -3,7 +3,7 @@
 A kernel that goes over events costs as much as there are events, the dense product always the
 same. Both costs are told from the sizes before anything is computed; where they cross, measured by
 ``python -m benchmarks.synapses``, is the density above which the dense product serves. Below it
-the inputs that are not zero are counted, exactly: it takes a small part of either.
+the inputs that are not zero are counted, in a sample of them: it takes a small part of either.
 """
 
 from collections.abc import Callable
@@ -42,24 +42,20 @@ class Cost:
         return min(max((MARGIN * self.dense - self.fixed) / self.full, 0.0), 1.0)
 
 
-def density(spikes: Tensor) -> float:
-    """Return the share of inputs that are not zero."""
-    from neuro.kernels.event_lists import count_events
-
-    return count_events(spikes) / max(spikes.numel(), 1)
-
-
 def by_density(op: Op[F], spikes: Tensor, cost: Cost) -> F:
     """Return the function that serves a call: that of events up to the crossing, else the dense.
 
     An implementation asked for by name serves at any density.
     """
     choice = choose(op, spikes.device, spikes.dtype)
-    if choice.implementation.name == "reference" or asked_by_name():
+    if choice.asked or choice.implementation.name == "reference":
         return choice.function
-    if cost.crossing and density(spikes) <= cost.crossing:
-        return choice.function
-    return op.implementations[-1].load()
+    if cost.crossing:
+        from neuro.kernels.event_lists import estimate_density  # Numba: only where it may pay
+
+        if estimate_density(spikes) <= cost.crossing:
+            return choice.function
+    return choice.reference
 
 
 def note_by_density(examples: Callable[[], dict[str, Cost]]) -> Callable[[str, bool], str | None]:

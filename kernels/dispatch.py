@@ -84,11 +84,21 @@ class Op(Generic[F]):
 
 @dataclass(frozen=True)
 class Choice(Generic[F]):
-    """The implementation that serves a call, its function, and why faster ones declined."""
+    """What serves a call.
+
+    Args:
+        implementation: the one chosen.
+        function: what it computes with.
+        reference: the function of the reference.
+        declined: why faster ones declined.
+        asked: whether ``NEURO_KERNELS`` asks for this implementation.
+    """
 
     implementation: Implementation[F]
     function: F
+    reference: F
     declined: tuple[str, ...]
+    asked: bool
 
 
 @dataclass(frozen=True)
@@ -127,7 +137,9 @@ def _choose(op: Op[Any], device: str, dtype: torch.dtype, asked: str) -> Choice[
             continue
         reason = implementation.declines(device, dtype)
         if reason is None:
-            return Choice(implementation, implementation.load(), tuple(declined))
+            reference = op.implementations[-1].load()
+            function = implementation.load()
+            return Choice(implementation, function, reference, tuple(declined), bool(asked))
         declined.append(f"{implementation.name}: {reason}")
     why = "; ".join(declined) or f"{op.name} has no {asked} implementation"
     raise KernelError(

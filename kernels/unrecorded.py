@@ -39,10 +39,13 @@ class UnrecordedOp:
 
 def is_plain_call(*operands: Tensor | None) -> bool:
     """Tell whether nothing watches a call: no graph is recorded, nothing is traced."""
+    if torch.compiler.is_compiling():
+        return False
     graph = torch.is_grad_enabled()
-    return is_untraced_call(*operands) and not any(
-        graph and each is not None and each.requires_grad for each in operands
-    )
+    for each in operands:
+        if each is not None and (type(each) not in _PLAIN or (graph and each.requires_grad)):
+            return False
+    return True
 
 
 def is_untraced_call(*operands: Tensor | None) -> bool:

@@ -145,17 +145,56 @@ def event_conv2d(
         ValueError: shapes, dtypes, devices or numbers do not fit.
         KernelError: ``NEURO_KERNELS`` asks for an implementation that cannot serve this call.
     """
+    read = _read if torch.compiler.is_compiling() else _remember
+    pairs = _hashable(stride), _hashable(padding), _hashable(dilation)
+    geometry = read(spikes.shape, weight.shape, *pairs, groups)
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(
+            f"event_conv2d: bias is {tuple(bias.shape)}, expected ({len(weight)},), one number "
+            "for each channel of the currents"
+        )
+    check_kinds("event_conv2d", spikes, weight, bias)
+    if is_plain_call(spikes, weight, bias):
+        return _currents(spikes, weight, bias, geometry)
+    currents: Tensor = _event_conv2d(spikes, weight, bias, *geometry)
+    return currents
+
+
+def _hashable(value: Pair) -> Pair:
+    return value if isinstance(value, int) else tuple(value)
+
+
+def _read(
+    spikes: torch.Size, weight: torch.Size, stride: Pair, padding: Pair, dilation: Pair, groups: int
+) -> Geometry:
+    """Return the geometry that the arguments mean, having checked that the shapes have one."""
     geometry = Geometry(
         _pair("stride", stride, 1),
         _pair("padding", padding, 0),
         _pair("dilation", dilation, 1),
         groups,
     )
-    _check(spikes, weight, bias, geometry)
-    if is_plain_call(spikes, weight, bias):
-        return _currents(spikes, weight, bias, geometry)
-    currents: Tensor = _event_conv2d(spikes, weight, bias, *geometry)
-    return currents
+    shapes = f"got {tuple(spikes)} and {tuple(weight)}, {groups} groups"
+    if len(spikes) != 4 or len(weight) != 4 or groups < 1:
+        raise ValueError(
+            f"event_conv2d: spikes are [B, C, H, W] and the weight is [O, C / groups, kh, kw], "
+            f"{shapes}"
+        )
+    if spikes[1] != weight[1] * groups or weight[0] % groups:
+        raise ValueError(
+            f"event_conv2d: the weight's second size times the groups is that of the channels, and "
+            f"its first a multiple of the groups; {shapes}"
+        )
+    sizes = [geometry.output_size(spikes[2 + k], weight[2 + k], k) for k in (0, 1)]
+    if min(sizes) < 1 or 0 in weight:
+        raise ValueError(
+            f"event_conv2d: the kernel does not fit into the padded plane, {shapes}, "
+            f"padding {geometry.padding}, dilation {geometry.dilation}"
+        )
+    return geometry
+
+
+_remember = lru_cache(maxsize=1024)(_read)
 
 
 def _pair(name: str, value: Pair, least: int) -> tuple[int, int]:
@@ -165,32 +204,6 @@ def _pair(name: str, value: Pair, least: int) -> tuple[int, int]:
             f"event_conv2d: {name} is a number of at least {least}, or two of them, got {value}"
         )
     return pair[0], pair[1]
-
-
-def _check(spikes: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> None:
-    shapes = f"got {tuple(spikes.shape)} and {tuple(weight.shape)}, {geometry.groups} groups"
-    if spikes.dim() != 4 or weight.dim() != 4 or geometry.groups < 1:
-        raise ValueError(
-            f"event_conv2d: spikes are [B, C, H, W] and the weight is [O, C / groups, kh, kw], "
-            f"{shapes}"
-        )
-    if spikes.shape[1] != weight.shape[1] * geometry.groups or len(weight) % geometry.groups:
-        raise ValueError(
-            f"event_conv2d: the weight's second size times the groups is that of the channels, and "
-            f"its first a multiple of the groups; {shapes}"
-        )
-    if bias is not None and bias.shape != weight.shape[:1]:
-        raise ValueError(
-            f"event_conv2d: bias is {tuple(bias.shape)}, expected ({len(weight)},), one number "
-            "for each channel of the currents"
-        )
-    sizes = [geometry.output_size(spikes.shape[2 + k], weight.shape[2 + k], k) for k in (0, 1)]
-    if min(sizes) < 1 or 0 in weight.shape:
-        raise ValueError(
-            f"event_conv2d: the kernel does not fit into the padded plane, {shapes}, "
-            f"padding {geometry.padding}, dilation {geometry.dilation}"
-        )
-    check_kinds("event_conv2d", spikes, weight, bias)
 
 
 def _currents(spikes: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:

@@ -30,7 +30,7 @@ from neuro.kernels.team import spread
 
 Array = NDArray[Any]
 
-_IN_CACHE = 2**17
+_IN_CACHE = 2**18
 """Numbers that a block may keep in cache, in its states or in scratch."""
 _WIDEST = 2**15
 _NARROWEST = 64

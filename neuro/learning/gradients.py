@@ -83,9 +83,13 @@ class GradientSums:
         if waiting and activity is waiting[-1][1]:
             waiting[-1] = (waiting[-1][0] + write_out(delta), activity)
             return
-        if len(waiting) >= self._room(entry, activity):
+        room = self._room(entry, activity)
+        if len(waiting) >= room:
             self._flush(entry)
         waiting.append((write_out(delta), activity))
+        # Full: the next frame need not exist beside these. One alone may be a constant image.
+        if len(waiting) == room > 1:
+            self._flush(entry)
 
     def deposit(self) -> None:
         """Add the sums to ``parameter.grad`` and start again from zero."""

@@ -98,6 +98,9 @@ def test_check_holds_ours_to_its_ratios(capsys):
     check_bars(record(4.1, 0.95))
     assert capsys.readouterr().out.count("holds") == 4
     check_bars(record(1.0, 0.95, small=True))
+    conv = record(3.1, 0.95)
+    conv["layers"][0]["weight"] = [20, 30, 3, 3]
+    check_bars(conv)
     for sparse, worst in ((3.9, 1.0), (5.0, 0.85)):
         with pytest.raises(CheckFailedError, match="2 bars"):
             check_bars(record(sparse, worst))

@@ -9,10 +9,11 @@ from torch.nn import functional
 
 from neuro import kernels
 from neuro.kernels import event_conv2d, event_linear
-from neuro.kernels.density import LEAST, MARGIN, Cost, density
+from neuro.kernels.density import LEAST, MARGIN, Cost
 from neuro.kernels.event_conv2d.geometry import Geometry
 from neuro.kernels.event_conv2d.op import forward_cost as conv2d_cost
 from neuro.kernels.event_linear.op import forward_cost, weight_cost
+from neuro.kernels.event_lists import estimate_density
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +53,19 @@ def test_density_counts_exactly(size, offset, share, double, seed):
     generator = torch.Generator().manual_seed(seed)
     spikes = (torch.rand(size + offset, generator=generator) < share).to(torch.float64)
     spikes = (spikes if double else spikes.float())[offset:]
-    assert density(spikes) == (spikes.mean() if size else 0)
+    assert estimate_density(spikes) == (spikes.mean() if size else 0)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.003, 0.1, 0.8, 1.0])
+@pytest.mark.parametrize("shape", [(128, 2, 64, 64), (1000, 1031), (3, 2**17)])
+def test_density_of_many_numbers_is_estimated_from_all_over(shape, share):
+    generator = torch.Generator().manual_seed(0)
+    # The same columns of every plane or row: a sample at a fixed distance would miss or hit them.
+    where = torch.rand(shape[-1], generator=generator).argsort() < share * shape[-1]
+    spikes = where.float().expand(shape).contiguous()
+    exact = float(spikes.mean())
+    assert estimate_density(spikes) == pytest.approx(exact, rel=0.1, abs=0.002)
+    assert estimate_density(spikes) == estimate_density(spikes.clone())
 
 
 def test_density_of_what_is_not_contiguous_and_of_odd_values():
@@ -60,8 +73,8 @@ def test_density_of_what_is_not_contiguous_and_of_odd_values():
     spikes[:, 1] = float("nan")
     spikes[::2, 3] = -1e-45
     spikes[:, 5] = -0.0
-    assert density(spikes[:, 1:4:2]) == 0.75
-    assert density(spikes) == 105 / 420
+    assert estimate_density(spikes[:, 1:4:2]) == 0.75
+    assert estimate_density(spikes) == 105 / 420
 
 
 def operands(share: float) -> dict[str, tuple[Tensor, ...]]:

@@ -38,6 +38,7 @@ def many_threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     if request.param == "pool":
         monkeypatch.setattr(compiled, "_parallel", lambda: 0)
     monkeypatch.setattr(compiled, "_SMALLEST_SHARE", 1)
+    monkeypatch.setattr(compiled, "_SMALLEST_SHARE_OF_POOL", 1)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 6)
     return 6 if request.param == "OpenMP" else 3
 
