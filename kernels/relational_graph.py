@@ -1,4 +1,4 @@
-"""A graph of relations as its kernels walk it: by destination for messages, by source for credit."""
+"""A graph of relations as kernels walk it: by destination for messages, by source for credit."""
 
 from typing import NamedTuple
 
