@@ -232,7 +232,7 @@ def draw_frames(workload: Workload, batch: int, generator: torch.Generator) -> l
 def _own_step(name: str, network: Network, frames: Sequence[Tensor], targets: Tensor) -> Step:
     options = rule_class(name).Options(mse_weight=MSE_WEIGHT)
     rule = build_rule(network, options, generator=torch.Generator().manual_seed(1))
-    optimiser = torch.optim.Adam(rule.parameter_groups(LR), lr=LR)
+    optimiser = torch.optim.Adam(rule.parameter_groups(LR), lr=LR, fused=True)
     noise = torch.Generator().manual_seed(2)
 
     def step() -> None:
@@ -250,7 +250,7 @@ def _peer_step(network: Network, frames: Sequence[Tensor], targets: Tensor) -> S
     same = all(frame is frames[0] for frame in frames)
     inputs = frames[0].expand(len(frames), *frames[0].shape) if same else torch.stack([*frames])
     require_agreement(network, peer.parameters(), peer.train_batch, frames, inputs, targets)
-    optimiser = torch.optim.Adam(peer.parameters(), lr=LR)
+    optimiser = torch.optim.Adam(peer.parameters(), lr=LR, fused=True)
 
     def step() -> None:
         peer.train_batch(inputs, targets, optimiser)

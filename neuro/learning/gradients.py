@@ -11,7 +11,7 @@ from neuro.learning.credit import SentThrough, write_out
 from neuro.learning.signals import classify_signals
 
 _WAITING_BYTES = 3 << 20
-"""Frames and errors of one synapse that wait for a product, at most."""
+"""Frames, currents and errors of one synapse that wait for a product, at most."""
 
 
 @dataclass
@@ -83,7 +83,7 @@ class GradientSums:
         if waiting and activity is waiting[-1][1]:
             waiting[-1] = (waiting[-1][0] + write_out(delta), activity)
             return
-        room = self._room(entry, activity)
+        room = _room(entry, activity)
         if len(waiting) >= room:
             self._flush(entry)
         waiting.append((write_out(delta), activity))
@@ -91,10 +91,24 @@ class GradientSums:
         if len(waiting) == room > 1:
             self._flush(entry)
 
-    def deposit(self) -> None:
-        """Add the sums to ``parameter.grad`` and start again from zero."""
+    def frames_at_once(self, frame: Tensor) -> int:
+        """Return how many frames of input may be held, for all synapses that they reach."""
+        fed = [
+            entry
+            for name, entry in self._synapses.items()
+            if self._signals[self._network.sources[name][0]].kind == "input"
+        ]
+        return min((_room(entry, frame) for entry in fed), default=1)
+
+    def settle(self) -> None:
+        """Let nothing wait: activities that were to stay unchanged may change from here on."""
         for entry in self._synapses.values():
             self._flush(entry)
+
+    def deposit(self) -> None:
+        """Add the sums to ``parameter.grad`` and start again from zero."""
+        self.settle()
+        for entry in self._synapses.values():
             # Frozen parameters (requires_grad off) take no gradient.
             if entry.weight_sum is not None and entry.differentiable.requires_grad:
                 _deliver(entry.differentiable, entry.weight_sum.mul_(entry.activity_scale))
@@ -102,14 +116,6 @@ class GradientSums:
             if entry.bias_sum is not None and bias is not None and bias.requires_grad:
                 _deliver(bias, entry.bias_sum)
             entry.weight_sum = entry.bias_sum = None
-
-    @staticmethod
-    def _room(entry: _Synaptic, activity: Tensor) -> int:
-        """Return how many frames may wait."""
-        if not _is_dense(entry.synapse):
-            return 1
-        frame = (activity.numel() + len(activity) * len(entry.weight)) * activity.element_size()
-        return max(_WAITING_BYTES // max(frame, 1), 1)
 
     def _flush(self, entry: _Synaptic) -> None:
         if not entry.waiting:
@@ -158,8 +164,31 @@ def _is_dense(synapse: Synapse) -> bool:
     return type(synapse).weight_gradient is Linear.weight_gradient
 
 
+def _room(entry: _Synaptic, activity: Tensor) -> int:
+    """Return how many frames may wait."""
+    if not _is_dense(entry.synapse):
+        return 1
+    numbers = activity.numel() + 2 * len(activity) * len(entry.weight)
+    return max(_WAITING_BYTES // max(numbers * activity.element_size(), 1), 1)
+
+
 def _joined(frames: tuple[Tensor, ...]) -> Tensor:
-    return frames[0] if len(frames) == 1 else torch.cat(frames)
+    first = frames[0]
+    if len(frames) == 1:
+        return first
+    if all(_lies_at(frame, first, place) for place, frame in enumerate(frames)):
+        return first.as_strided((len(frames) * len(first), *first.shape[1:]), first.stride())
+    return torch.cat(frames)
+
+
+def _lies_at(frame: Tensor, first: Tensor, place: int) -> bool:
+    """Tell whether a frame is the one so many places after the first in one block of memory."""
+    return (
+        frame.untyped_storage().data_ptr() == first.untyped_storage().data_ptr()
+        and frame.storage_offset() == first.storage_offset() + place * first.numel()
+        and frame.shape == first.shape
+        and frame.is_contiguous()
+    )
 
 
 def _deliver(effective: Tensor, gradient: Tensor) -> None:

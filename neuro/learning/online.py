@@ -9,6 +9,7 @@ One forward per step, updates by hand, no autograd through the network, memory f
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import ClassVar, Literal
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 from neuro.errors import UsageError
 from neuro.layers import Network
 from neuro.learning.credit import Credit, add_credit
+from neuro.learning.frames import in_blocks
 from neuro.learning.gradients import GradientSums
 from neuro.learning.local import LocalReadouts
 from neuro.learning.objective import Objective
@@ -139,22 +141,30 @@ class OnlineRule(LearningRule):
         online = options.update == "online"
         if online and after_step is None:
             raise UsageError('update="online" needs after_step, the optimiser step of the loop.')
+        frames = iter(inputs)
+        first = next(frames, None)
+        if first is None:
+            raise _wrong_number_of_inputs(timesteps, 0)
         objective = Objective(options.mse_weight, timesteps)
-        forward: ForwardPass | None = None
+        sums = GradientSums(self.network)
+        forward = ForwardPass(
+            self.network,
+            sums,
+            first,
+            reuse_constant_input=not online,
+            keep_spikes=self.local is not None,
+        )
+        self.begin(first, timesteps, generator)
+        room = 1 if online else sums.frames_at_once(first)
+
+        def ready(block: Tensor) -> None:
+            sums.settle()
+            forward.look_ahead(block)
+
         loss = logits = torch.zeros(())
         rates: dict[str, Tensor] = {}
         seen = 0
-        for index, x in enumerate(inputs):
-            if forward is None:
-                sums = GradientSums(self.network)
-                forward = ForwardPass(
-                    self.network,
-                    sums,
-                    x,
-                    reuse_constant_input=not online,
-                    keep_spikes=self.local is not None,
-                )
-                self.begin(x, timesteps, generator)
+        for index, x in enumerate(in_blocks(chain([first], frames), room, ready)):
             record = forward.step(x, self.perturbation(index))
             error = objective.errors(record.logits, targets)
             moment = Moment(index, timesteps, record, error, targets, objective)
@@ -170,8 +180,8 @@ class OnlineRule(LearningRule):
                 sums.deposit()
                 after_step()
                 sums.refresh()
-        if forward is None or seen != timesteps:
-            raise UsageError(f"expected {timesteps} time steps of input, got {seen}.")
+        if seen != timesteps:
+            raise _wrong_number_of_inputs(timesteps, seen)
         if not online:
             sums.deposit()
         return Outcome(
@@ -206,3 +216,7 @@ class OnlineRule(LearningRule):
             )
             self.probe.assigned.append(assigned)
             self.probe.exact.append(truth)
+
+
+def _wrong_number_of_inputs(timesteps: int, seen: int) -> UsageError:
+    return UsageError(f"expected {timesteps} time steps of input, got {seen}.")

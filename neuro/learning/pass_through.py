@@ -7,7 +7,8 @@ when the next one comes, so memory does not grow with time.
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
-from torch import Tensor
+from torch import Size, Tensor
+from torch.nn import Module
 
 from neuro.errors import UsageError
 from neuro.kernels import online_step
@@ -83,14 +84,25 @@ class ForwardPass:
         self._traces = {n: Trace(m.neuron.filters) for n, m in network.neuron_nodes.items()}
         self._last_input: Tensor | None = None
         self._kept: dict[str, Tensor] = {}
+        self._ahead: dict[str, list[Tensor]] = {}
+
+    def look_ahead(self, frames: Tensor) -> None:
+        """Send the next frames ``(K, B, ...)`` through all that the input alone reaches."""
+        self._check(frames.shape[2:])
+        values = {INPUT: frames.flatten(0, 1)}
+        for name, module in self.network.nodes.items():
+            sources = self.network.sources[name]
+            if self.signals[sources[0]].kind == "input" and not isinstance(module, Spiking):
+                values[name] = self._send(name, module, [values[source] for source in sources])
+        del values[INPUT]
+        self._ahead = {
+            name: [*value.view(*frames.shape[:2], *value.shape[1:])][::-1]
+            for name, value in values.items()
+        }
 
     def step(self, x: Tensor, perturbation: Perturbation | None) -> StepRecord:
         """Advance one time step from input ``x`` ``(B, *input_shape)``."""
-        if x.shape[1:] != self.network.input_shape:
-            raise UsageError(
-                f"the network takes inputs {self.network.input_shape} per sample, "
-                f"got {tuple(x.shape[1:])}."
-            )
+        self._check(x.shape[1:])
         same_input = self.reuse and x is self._last_input
         self._last_input = x
         values = {INPUT: x}
@@ -105,19 +117,34 @@ class ForwardPass:
                 continue
             if isinstance(module, Synapse):
                 record.activities[name] = past[sources[0]]
-            if kind == "input" and same_input:
+            if kind == "input" and self._ahead.get(name):
+                values[name] = self._ahead[name].pop()
+            elif kind == "input" and same_input:
                 values[name] = self._kept[name]
-            elif isinstance(module, Synapse):
-                # The input may be event frames; what neurons emit is noisy, or too dense.
-                transmit = module.transmit_events if kind == "input" else module.transmit
-                values[name] = transmit(values[sources[0]], self.sums.weight(name))
             else:
-                values[name] = module(*(values[source] for source in sources))
+                values[name] = self._send(name, module, [values[source] for source in sources])
             if kind == "input":
                 self._kept[name] = past[name] = values[name]
             elif kind == "spikes" and not isinstance(module, Synapse):
                 past[name] = module(*(past[source] for source in sources))
         return record._replace(logits=values[self.network.output])
+
+    def _check(self, input_shape: Size) -> None:
+        if input_shape != self.network.input_shape:
+            raise UsageError(
+                f"the network takes inputs {self.network.input_shape} per sample, "
+                f"got {tuple(input_shape)}."
+            )
+
+    def _send(self, name: str, module: Module, values: list[Tensor]) -> Tensor:
+        """Return what a node that is no neuron makes of what its sources sent."""
+        if not isinstance(module, Synapse):
+            sent: Tensor = module(*values)
+            return sent
+        # The input may be event frames; what neurons emit is noisy, or too dense.
+        from_input = self.signals[self.network.sources[name][0]].kind == "input"
+        transmit = module.transmit_events if from_input else module.transmit
+        return transmit(values[0], self.sums.weight(name))
 
     def _fire(
         self,
