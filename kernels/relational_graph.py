@@ -68,9 +68,7 @@ class RelationalGraph(NamedTuple):
         by_destination = destinations.argsort(stable=True)
         by_source = sources.argsort(stable=True)
         places = torch.empty_like(by_destination, dtype=torch.int32)
-        places[by_destination] = torch.arange(
-            len(places), dtype=torch.int32, device=places.device
-        )
+        places[by_destination] = torch.arange(len(places), dtype=torch.int32, device=places.device)
         return cls(
             _starts(destinations, nodes),
             sources[by_destination].int(),

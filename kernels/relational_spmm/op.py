@@ -5,7 +5,13 @@ from typing import Any, Literal, NamedTuple, Protocol, get_args
 import torch
 from torch import Tensor
 
-from neuro.kernels.compiled import DTYPES, numba_unavailable
+from neuro.kernels.compiled import (
+    DTYPES,
+    TRITON_DTYPES,
+    numba_unavailable,
+    triton_devices,
+    triton_unavailable,
+)
 from neuro.kernels.dispatch import Implementation, Op, choose
 from neuro.kernels.relational_graph import RelationalGraph
 from neuro.kernels.relational_spmm.aggregates import Aggregated, Aggregates, Gradients, empty
@@ -73,10 +79,17 @@ def _numba() -> Functions:
     return Functions(forward, backward)
 
 
+def _triton() -> Functions:
+    from neuro.kernels.relational_spmm.gpu import backward, forward
+
+    return Functions(forward, backward)
+
+
 RELATIONAL_SPMM: Op[Any] = Op(
     "relational_spmm",
     (
         Implementation("numba", _numba, ("cpu",), DTYPES, numba_unavailable),
+        Implementation("triton", _triton, triton_devices, TRITON_DTYPES, triton_unavailable),
         Implementation("reference", _reference),
     ),
 )

@@ -1,7 +1,7 @@
 """NBFNet: published sizes, its iteration against sums over paths, and learning a rule."""
 
 import math
-from itertools import product
+from itertools import pairwise, product
 
 import pytest
 import torch
@@ -88,7 +88,7 @@ def literal_layer(network: NBFNet, graph: RelationalGraph, features: Tensor, que
     """One PNA layer, node by node as the equations say, with its short cut."""
     layer, (nodes, batch, hidden) = network.layers[0], features.shape
     starts = graph.in_starts.tolist()
-    degrees = [after - before + 1 for before, after in zip(starts, starts[1:], strict=False)]
+    degrees = [after - before + 1 for before, after in pairwise(starts)]
     mean_logarithm = sum(map(math.log, degrees)) / nodes
     found = torch.empty_like(features)
     for node, column in product(range(nodes), range(batch)):
