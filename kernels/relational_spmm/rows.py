@@ -122,7 +122,8 @@ def _gather_messages(
             start = builder.add(start, start.type(1))
         initial = [registers.begin(first, place_of_first) for first in firsts]
         size = len(initial[0])
-        with code.loop(start, stop, sum(initial, [])) as (edge, carried):
+        every = [each for row in initial for each in row]
+        with code.loop(start, stop, every) as (edge, carried):
             here = ints.spread(ints.narrow(edge))
             for k, message in enumerate(messages(edge)):
                 part = slice(k * size, (k + 1) * size)
