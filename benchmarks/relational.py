@@ -73,18 +73,20 @@ def relational(
     malloc = tune_malloc()
     torch.set_num_threads(threads)
     options = options_given(relational, rounds=rounds, warm_up=warm_up, threads=threads)
+    counts = sorted({1, threads})
+    rows = []
+    for shape in SHAPES.values():
+        for aggregate in get_args(Aggregate):
+            for row in measure(shape, aggregate, counts, rounds, warm_up):
+                rows.append({**row, "memory_mb": memory_of(row)})
+                say(_line(rows[-1]))
     record = {
         **origin(["python", "-m", "benchmarks.relational", *options]),
         "kind": KIND,
         "rounds": rounds,
         "malloc": malloc.reason,
-        "threads": sorted({1, threads}),
-        "rows": [
-            row
-            for shape in SHAPES.values()
-            for aggregate in get_args(Aggregate)
-            for row in measure(shape, aggregate, sorted({1, threads}), rounds, warm_up)
-        ],
+        "threads": counts,
+        "rows": rows,
     }
     write_result(file, record)
     for text, ratio, limit, holds in bars_of(record):
@@ -98,7 +100,7 @@ def measure(
     rounds: int,
     warm_up: int,
 ) -> list[dict[str, Any]]:
-    """Compare the contenders, time them, and measure their memory; a row for each direction."""
+    """Compare the contenders, and time them; a row for each direction."""
     layer = Layer(shape, aggregate)
     rows = []
     for direction in get_args(Direction):
@@ -108,11 +110,6 @@ def measure(
             "aggregate": aggregate,
             "direction": direction,
             "times": {},
-            "memory_mb": {
-                name: memory_of(Row(name, shape.name, aggregate, direction))
-                for name in get_args(Contender)
-                if shape.name in SHAPES
-            },
         }
         for count in threads:
             torch.set_num_threads(count)
@@ -126,11 +123,13 @@ def measure(
                 "torch_over_ours": ratios(seconds[TORCH], seconds[OURS]),
             }
         rows.append(found)
-        over = [each["torch_over_ours"]["median"] for each in found["times"].values()]
-        say(
-            f"{shape.name}, {aggregate}, {direction}: torch / ours {over}; MiB {found['memory_mb']}"
-        )
     return rows
+
+
+def _line(row: dict[str, Any]) -> str:
+    over = [each["torch_over_ours"]["median"] for each in row["times"].values()]
+    name = f"{row['graph']}, {row['aggregate']}, {row['direction']}"
+    return f"{name}: torch over ours {over}, MiB {row['memory_mb']}"
 
 
 def _timed(layer: Layer, contender: Contender, direction: Direction) -> Any:
@@ -158,7 +157,13 @@ def compare(layer: Layer, direction: Direction) -> None:
             )
 
 
-def memory_of(row: Row) -> float:
+def memory_of(row: dict[str, Any]) -> dict[str, float]:
+    """Measure each contender's memory in a fresh process."""
+    what = row["graph"], row["aggregate"], row["direction"]
+    return {name: _measure_apart(Row(name, *what)) for name in get_args(Contender)}
+
+
+def _measure_apart(row: Row) -> float:
     """Measure a row in a fresh process.
 
     Raises:
