@@ -17,7 +17,7 @@ from benchmarks.warm_start import warm_start
 
 
 def everything(*, data_dir: Path | None = None, jobs: int = 1) -> None:
-    """Run all grids, measure gradients, memory, synapses, relational graphs, warm start, draw, write the tables.
+    """Run all grids, measure gradients, memory, warm start and kernels, draw, write the tables.
 
     Takes hours; runs that are finished stay, stopped ones continue. Time per sample and per
     layer is measured beside other frameworks by `make bench-peers`. Grids for a GPU are left out

@@ -1,10 +1,11 @@
 """Time and peak memory of messages on relational graphs: the kernel beside gather and scatter.
 
-``torch`` gathers the sources' features, multiplies them by the relations', and scatters the products
-with ``index_add`` and ``scatter_reduce``: a tensor of all messages, several in backward. ``neuro`` is
-:func:`neuro.kernels.relational_spmm` for the sum and ``relational_pna`` for sum, sum of squares,
-largest and least. Graphs are drawn with the sizes of WN18RR and FB15k-237, inverse edges included,
-and ends as uneven as there; features are 32 wide, in float32, each node has a boundary.
+``torch`` gathers the sources' features, multiplies them by the relations', and scatters the
+products with ``index_add`` and ``scatter_reduce``: a tensor of all messages, several in backward.
+``neuro`` is :func:`neuro.kernels.relational_spmm` for the sum and ``relational_pna`` for sum, sum
+of squares, largest and least. Graphs are drawn with the sizes of WN18RR and FB15k-237, inverse
+edges included, and ends as uneven as there; features are 32 wide, in float32, each node has a
+boundary.
 
 Contenders take turns on equal operands, and are compared before. Memory is that of fresh processes:
 what resident memory rises to in one step, beyond the operands.

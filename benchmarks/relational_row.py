@@ -1,4 +1,4 @@
-"""A layer's messages on a graph, by ours and by torch; as a process, the peak memory of one of them.
+"""A layer's messages on a graph, by ours and by torch; as a process, the memory of one of them.
 
 The process prints one JSON object, as those of :mod:`benchmarks.memory` do.
 """

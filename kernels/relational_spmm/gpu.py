@@ -358,11 +358,10 @@ def backward(
     nodes, width = features.shape
     features, relation = features.contiguous(), relation.contiguous()
     credit = Aggregated(*(each.contiguous() for each in gradients))
-    absent = features.new_zeros(0)
     found = Gradients(
         torch.empty_like(features),
-        absent,
-        absent if boundary is None else torch.empty_like(features),
+        features.new_empty(0),
+        features.new_empty(0) if boundary is None else torch.empty_like(features),
     )
     if features.numel():
         block = _block(width)

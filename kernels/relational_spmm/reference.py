@@ -100,13 +100,15 @@ def backward(
     multiplies = Aggregates.ADD not in asked
     to_source = of_messages * relation[relations] if multiplies else of_messages
     to_relation = of_messages * features[sources] if multiplies else of_messages
-    absent = features.new_zeros(0)
-    of_boundary = absent
+    of_relations = features.new_zeros(0)
+    if of_relation:
+        of_relations = torch.zeros_like(relation).index_add(0, relations, to_relation)
+    of_boundary = features.new_zeros(0)
     if boundary is not None:
         of_boundary = _credit(boundary, gradients, features.new_tensor(BOUNDARY), asked)
     return Gradients(
         torch.zeros_like(features).index_add(0, sources, to_source),
-        torch.zeros_like(relation).index_add(0, relations, to_relation) if of_relation else absent,
+        of_relations,
         of_boundary,
     )
 
