@@ -180,10 +180,10 @@ def _vectors(width: int, dtype: Any, most: int) -> int:
     return next(count for count in range(most, 0, -1) if columns % count == 0)
 
 
-def _whole_vectors(rows: Tensor) -> Tensor:
-    """Return rows whose width is one of vectors, filled up with zeros; contiguous."""
-    spare = -rows.shape[-1] % (64 // rows.element_size())
-    return functional.pad(rows, (0, spare)) if spare else rows.contiguous()
+def _whole_vectors(features: Tensor, rows: Tensor) -> Tensor:
+    """Return rows filled up with zeros to a width that is one of vectors of features."""
+    spare = -features.shape[1] % (64 // features.element_size())
+    return functional.pad(rows, (0, spare)) if spare and rows.dim() == 2 else rows.contiguous()
 
 
 def forward(
@@ -195,8 +195,8 @@ def forward(
 ) -> Aggregated:
     """Return the aggregates of all messages, one pass over the edges for each tile."""
     width = features.shape[1]
-    features, relation = _whole_vectors(features), _whole_vectors(relation)
-    first = None if boundary is None else _whole_vectors(boundary)
+    first = None if boundary is None else _whole_vectors(features, boundary)
+    relation, features = _whole_vectors(features, relation), _whole_vectors(features, features)
     found = empty(features, asked)
     if features.numel():
         extremes = bool(asked & (Aggregates.MAXIMUM | Aggregates.MINIMUM))
@@ -232,9 +232,9 @@ def backward(
 ) -> Gradients:
     """Gather each source's gradient over the edges that leave it."""
     width = features.shape[1]
-    features, relation = _whole_vectors(features), _whole_vectors(relation)
-    first = None if boundary is None else _whole_vectors(boundary)
-    credit = [_whole_vectors(each) if each.dim() == 2 else each for each in gradients]
+    credit = [_whole_vectors(features, each) for each in gradients]
+    first = None if boundary is None else _whole_vectors(features, boundary)
+    relation, features = _whole_vectors(features, relation), _whole_vectors(features, features)
     of_features = features.new_empty(features.shape)
     of_boundary = features.new_empty((0,) if first is None else features.shape)
     relation_sums = features.new_zeros(0)

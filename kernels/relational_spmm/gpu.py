@@ -56,8 +56,8 @@ def _forward(
     column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     mask = column < WIDTH
     at = row * WIDTH + column
-    start = tl.load(starts + row)
-    stop = tl.load(starts + row + 1)
+    start = tl.load(starts + row).to(tl.int32)
+    stop = tl.load(starts + row + 1).to(tl.int32)
     if BOUNDED:
         first = tl.load(boundary + at, mask=mask, other=0.0).to(ACC)
         place = tl.full([BLOCK], _BOUNDARY, tl.int32)
@@ -69,7 +69,7 @@ def _forward(
         feature = tl.load(features + source * WIDTH + column, mask=taken, other=0.0).to(ACC)
         factor = tl.load(relation + kind * WIDTH + column, mask=taken, other=0.0).to(ACC)
         first = _message(feature, factor, ADD)
-        place = tl.where(taken, start.to(tl.int32), _NOTHING)
+        place = tl.where(taken, start, _NOTHING)
         start += 1
     sums = first
     powers = first * first
@@ -91,11 +91,11 @@ def _forward(
         if MAXIMUM:
             better = ((message > largest) | (message != message)) & (largest == largest)
             largest = tl.where(better, message, largest)
-            largest_place = tl.where(better, edge.to(tl.int32), largest_place)
+            largest_place = tl.where(better, edge, largest_place)
         if MINIMUM:
             better = ((message < least) | (message != message)) & (least == least)
             least = tl.where(better, message, least)
-            least_place = tl.where(better, edge.to(tl.int32), least_place)
+            least_place = tl.where(better, edge, least_place)
     if SUM:
         tl.store(total + at, sums, mask=mask)
     if SQUARES:

@@ -63,7 +63,9 @@ def by_edges(
 ) -> tuple[Tensor, ...]:
     """Return the aggregates of one node after another, by autograd; ties go to the first."""
     features, relation, *boundary = operands
-    relation = relation if relation.dim() == 3 else relation[:, None].expand_as(features[:1])
+    relation = (
+        relation if relation.dim() == 3 else relation[:, None].expand(-1, features.shape[1], -1)
+    )
     starts = graph.in_starts.tolist()
     found = []
     for node in range(graph.nodes):
