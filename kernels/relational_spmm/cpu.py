@@ -12,6 +12,7 @@ from typing import Any
 
 import numba
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
@@ -19,6 +20,7 @@ from torch.nn import functional
 from neuro.kernels.compiled import flat, share_out
 from neuro.kernels.relational_graph import RelationalGraph
 from neuro.kernels.relational_spmm.aggregates import (
+    BOUNDARY,
     NOTHING,
     Aggregated,
     Aggregates,
@@ -112,15 +114,10 @@ def _backward_kernel(what: int, bounded: int, with_relation: int, vectors: int) 
         starts: Array,
         destinations: Array,
         relations: Array,
-        places: Array,
         runs: Array,
         width: int,
         of_total: Array,
         of_squares: Array,
-        of_maximum: Array,
-        of_minimum: Array,
-        maximum_places: Array,
-        minimum_places: Array,
         of_features: Array,
         of_boundary: Array,
         of_relation: Array,  # [runs * R * W], to be added to; empty if not wanted
@@ -143,17 +140,12 @@ def _backward_kernel(what: int, bounded: int, with_relation: int, vectors: int) 
                     boundary,
                     destinations,
                     relations,
-                    places,
                     starts[row],
                     starts[row + 1],
                     width,
                     column,
                     of_total,
                     of_squares,
-                    of_maximum,
-                    of_minimum,
-                    maximum_places,
-                    minimum_places,
                     of_features,
                     of_boundary,
                     row * width + column,
@@ -164,6 +156,53 @@ def _backward_kernel(what: int, bounded: int, with_relation: int, vectors: int) 
                     with_relation,
                     vectors,
                 )
+
+    return run
+
+
+@cache
+def _extremes_kernel(adds: bool, bounded: bool, with_relation: bool) -> Any:
+    @numba.njit(nogil=True, cache=True)
+    def run(
+        features: Array,
+        relation: Array,
+        sources: Array,
+        relations: Array,
+        width: int,
+        used: int,  # columns that are not there to fill up vectors
+        nodes: int,
+        of_extremes: Array,  # [N * W]
+        places: Array,  # [N * W]
+        of_features: Array,  # to be added to, and so the next two
+        of_boundary: Array,
+        of_relation: Array,  # [R * W ...]
+        first: int,  # of the vectors of columns
+        last: int,
+        parallel: int,
+        threads: int,
+    ) -> None:
+        if threads > 1:
+            spread(parallel, threads)
+            return
+        lanes = 64 // features.itemsize
+        for tile in range(first, last):
+            for row in range(nodes):
+                for column in range(tile * lanes, min(used, (tile + 1) * lanes)):
+                    place = places[row * width + column]
+                    credit = of_extremes[row * width + column]
+                    if place >= 0:
+                        source = sources[place] * width + column
+                        kind = relations[place] * width + column
+                        if adds:
+                            of_features[source] += credit
+                            if with_relation:
+                                of_relation[kind] += credit
+                        else:
+                            of_features[source] += credit * relation[kind]
+                            if with_relation:
+                                of_relation[kind] += credit * features[source]
+                    elif bounded and place == BOUNDARY:
+                        of_boundary[row * width + column] += credit
 
     return run
 
@@ -230,37 +269,50 @@ def backward(
     asked: Aggregates,
     of_relation: bool,
 ) -> Gradients:
-    """Gather each source's gradient over the edges that leave it."""
+    """Gather each source's gradient over the edges that leave it, then add that of extremes.
+
+    An extreme's gradient goes along one edge, so that of all is sent, column by column.
+    """
     width = features.shape[1]
-    credit = [_whole_vectors(features, each) for each in gradients]
+    total, squares, *extremes = (_whole_vectors(features, each) for each in gradients)
     first = None if boundary is None else _whole_vectors(features, boundary)
     relation, features = _whole_vectors(features, relation), _whole_vectors(features, features)
-    of_features = features.new_empty(features.shape)
-    of_boundary = features.new_empty((0,) if first is None else features.shape)
+    sums = asked & (Aggregates.SUM | Aggregates.SQUARES)
+    room = torch.empty_like if sums else torch.zeros_like
+    of_features = room(features)
+    of_boundary = features.new_empty(0) if first is None else room(features)
     relation_sums = features.new_zeros(0)
     if features.numel():
         wide = features.shape[1]
-        vectors = _vectors(wide, flat(features).dtype, 1)
-        tiles = wide // (vectors * lanes(flat(features).dtype))
-        count = -(-_ITEMS // tiles)
+        tiles = wide // lanes(flat(features).dtype)
+        count = -(-_ITEMS // tiles) if sums else 1
         if of_relation:
             relation_sums = features.new_zeros(count, *relation.shape)
-        starts = flat(graph.out_starts.contiguous())
-        operands = (
-            flat(features),
-            flat(relation),
-            flat(features[:0] if first is None else first),
-            starts,
-            flat(graph.out_destinations.contiguous()),
-            flat(graph.out_relations.contiguous()),
-            flat(graph.out_places.contiguous()),
-            _runs(starts, count),
-            wide,
-            *map(flat, credit),
-            *map(flat, (of_features, of_boundary, relation_sums)),
-        )
-        kernel = _backward_kernel(int(asked), int(first is not None), int(of_relation), vectors)
-        share_out(kernel, operands, tiles * count, (graph.edges + graph.nodes) * wide)
+        results = tuple(map(flat, (of_features, of_boundary, relation_sums)))
+        numbers = flat(features), flat(relation)
+        if sums:
+            starts = flat(graph.out_starts.contiguous())
+            operands = (
+                *numbers,
+                flat(features[:0] if first is None else first),
+                starts,
+                flat(graph.out_destinations.contiguous()),
+                flat(graph.out_relations.contiguous()),
+                _runs(starts, count),
+                wide,
+                flat(total),
+                flat(squares),
+                *results,
+            )
+            kind = int(sums | (asked & Aggregates.ADD))
+            kernel = _backward_kernel(kind, int(first is not None), int(of_relation), 1)
+            share_out(kernel, operands, tiles * count, (graph.edges + graph.nodes) * wide)
+        ends = flat(graph.in_sources.contiguous()), flat(graph.in_relations.contiguous())
+        kernel = _extremes_kernel(Aggregates.ADD in asked, first is not None, of_relation)
+        for of_extremes, places in zip(extremes[:2], extremes[2:], strict=True):
+            if of_extremes.dim() == 2:
+                where = (wide, width, graph.nodes, flat(of_extremes), flat(places))
+                share_out(kernel, (*numbers, *ends, *where, *results), tiles, features.numel())
     return Gradients(
         _cut(of_features, width),
         _cut(_in_order(relation_sums, relation), width) if of_relation else relation_sums,

@@ -62,14 +62,14 @@ def _forward(
         first = tl.load(boundary + at, mask=mask, other=0.0).to(ACC)
         place = tl.full([BLOCK], _BOUNDARY, tl.int32)
     else:
-        some = start < stop
-        source = tl.load(sources + start, mask=some, other=0).to(tl.int64)
-        kind = tl.load(relations + start, mask=some, other=0).to(tl.int64)
-        taken = mask & some
+        edge = start + column * 0
+        taken = mask & (edge < stop)
+        source = tl.load(sources + edge, mask=taken, other=0).to(tl.int64)
+        kind = tl.load(relations + edge, mask=taken, other=0).to(tl.int64)
         feature = tl.load(features + source * WIDTH + column, mask=taken, other=0.0).to(ACC)
         factor = tl.load(relation + kind * WIDTH + column, mask=taken, other=0.0).to(ACC)
         first = _message(feature, factor, ADD)
-        place = tl.where(taken, start, _NOTHING)
+        place = tl.where(taken, edge, _NOTHING)
         start += 1
     sums = first
     powers = first * first

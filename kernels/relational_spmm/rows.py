@@ -152,17 +152,12 @@ def _gather_gradients(
     boundary: Any,
     destinations: Any,
     relations: Any,
-    places: Any,
     start: Any,
     stop: Any,
     width: Any,
     column: Any,
     of_total: Any,
     of_squares: Any,
-    of_maximum: Any,
-    of_minimum: Any,
-    maximum_places: Any,
-    minimum_places: Any,
     of_features: Any,
     of_boundary: Any,
     at: Any,
@@ -177,46 +172,38 @@ def _gather_gradients(
     if flags is None or has_boundary is None or wants is None or count is None:
         return None
     asked, place = Aggregates(flags), types.intp
-    edges = (destinations, relations, places, place, place, place, place)
-    given = (of_total, of_squares, of_maximum, of_minimum, maximum_places, minimum_places)
+    edges = (destinations, relations, place, place, place, place)
+    given = (of_total, of_squares)
     results = (of_features, of_boundary, place, of_relation, place)
     literals = (what, bounded, with_relation, vectors)
 
     def write(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         code = Writer(context, builder, signature)
-        ints = Writer(context, builder, signature, code.length, 14)
-        x, r, first, ends, kinds, names = (code.data(args, k) for k in range(6))
-        start, stop, width, column, at, to = *args[6:10], args[18], args[20]
-        credit = [code.data(args, k) for k in range(10, 16)]
+        x, r, first, ends, kinds = (code.data(args, k) for k in range(5))
+        start, stop, width, column, at, to = *args[5:9], args[13], args[15]
 
-        def gradient_of(message: Any, offset: Any, name: Any, k: int) -> Any:
-            """Return the gradient of a message that one row of aggregates has received."""
-            found = code.load(credit[0], offset, k) if Aggregates.SUM in asked else code.zero
+        def gradient_of(message: Any, offset: Any, k: int) -> Any:
+            """Return the gradient of a message to the node at ``offset``."""
+            found = code.zero
+            if Aggregates.SUM in asked:
+                found = code.load(code.data(args, 9), offset, k)
             if Aggregates.SQUARES in asked:
-                twice = builder.fadd(message, message)
-                found = code.add_product(found, twice, code.load(credit[1], offset, k))
-            for flag, base, where in zip(
-                (Aggregates.MAXIMUM, Aggregates.MINIMUM), credit[2:4], credit[4:], strict=True
-            ):
-                if flag in asked:
-                    won = builder.icmp_signed("==", ints.load(where, offset, k), name)
-                    share = builder.select(won, code.load(base, offset, k), code.zero)
-                    found = builder.fadd(found, share)
+                twice, of_square = builder.fadd(message, message), code.data(args, 10)
+                found = code.add_product(found, twice, code.load(of_square, offset, k))
             return found
 
         if has_boundary:
             for k in range(count):
-                found = gradient_of(code.load(first, at, k), at, ints.constant(BOUNDARY), k)
-                code.store(found, code.data(args, 17), at, k)
+                found = gradient_of(code.load(first, at, k), at, k)
+                code.store(found, code.data(args, 12), at, k)
         own = [code.load(x, at, k) for k in range(count)]
         with code.loop(start, stop, [code.zero] * count) as (edge, carried):
             offset = code.row(ends, edge, width, column)
             kind = code.row(kinds, edge, width, column)
-            name = ints.spread(code.element(names, edge))
-            sums, entry = code.data(args, 19), builder.add(kind, to)
+            sums, entry = code.data(args, 14), builder.add(kind, to)
             for k in range(count):
                 factor = code.load(r, kind, k)
-                found = gradient_of(_join(code, asked, own[k], factor), offset, name, k)
+                found = gradient_of(_join(code, asked, own[k], factor), offset, k)
                 to_feature = to_relation = found
                 if Aggregates.ADD not in asked:
                     to_feature = builder.fmul(found, factor)
@@ -226,7 +213,7 @@ def _gather_gradients(
                     old = code.load(sums, entry, k)
                     code.store(builder.fadd(old, to_relation), sums, entry, k)
         for k in range(count):
-            code.store(carried[k], code.data(args, 16), at, k)
+            code.store(carried[k], code.data(args, 11), at, k)
         return context.get_dummy_value()
 
     signature = types.void(features, relation, boundary, *edges, *given, *results, *literals)
@@ -236,6 +223,7 @@ def _gather_gradients(
 gather_gradients: Any = intrinsic(_gather_gradients)
 """Gather the credit of a source, at ``at``, over the edges that leave it, ``start`` to ``stop``.
 
+Credit is what sums and sums of squares received; extremes are not seen here.
 Its gradient is written to ``of_features``, that of the relations added to ``of_relation`` from
 ``to`` on, and where ``bounded`` that of its own boundary written to ``of_boundary``.
 """
