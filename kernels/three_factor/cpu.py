@@ -7,7 +7,7 @@ feedback matrix took three times as long.
 import torch
 from torch import Tensor
 
-_TILE = 1 << 16
+_TILE = 1 << 17
 """Numbers of delta held at once on the way to a weight gradient: they stay in the L2 cache."""
 _NARROWEST = 128
 
