@@ -25,13 +25,12 @@ ALLOWED = {
     "neurons": {"surrogate", "kernels"},
     "layers": {"neurons", "surrogate", "kernels"},
     "models": {"layers", "neurons", "surrogate", "choices"},
-    "graph": {"kernels"},
     "learning": {"models", "layers", "neurons", "surrogate", "kernels", "choices"},
     "data": set(),
-    "graph": {"data", "layers", "kernels"},
-    "config": {"models", "learning", "data", "encoding"},
-    "training": {"config", "learning", "models", "layers", "data", "encoding"},
-    "cli": {"config", "training", "learning", "models", "data", "kernels", "hardware"},
+    "graph": {"data", "layers", "kernels", "choices"},
+    "config": {"models", "learning", "graph", "data", "encoding"},
+    "training": {"config", "learning", "models", "layers", "graph", "data", "encoding"},
+    "cli": {"config", "training", "learning", "models", "graph", "data", "kernels", "hardware"},
 }
 
 # Packages that not everyone has, and the modules that may import each; they load when chosen.

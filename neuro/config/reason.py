@@ -37,7 +37,11 @@ class ReasonConfig(RunConfig):
     evaluation_batch_size: int = Field(
         default=32, ge=1, description="queries propagated at once during evaluation"
     )
-    negatives: int = Field(default=32, ge=1, description="wrong answers drawn for each positive")
+    negatives: int | None = Field(
+        default=None,
+        ge=1,
+        description="wrong answers drawn for each positive; null for 32, links 1",
+    )
     adversarial_temperature: float | None = Field(
         default=1.0,
         gt=0,

@@ -146,6 +146,7 @@ class TrainConfig(RunConfig):
     augment: bool = Field(
         default=True, description="use the data set's augmentation, where it has one"
     )
+
     @field_validator("dataset")
     @classmethod
     def _known_dataset(cls, name: str) -> str:
