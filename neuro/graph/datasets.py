@@ -1,7 +1,7 @@
 """Published graphs by name: a few are embedded, the others are read from a folder."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -101,7 +101,11 @@ class GraphEntry:
         for folder in self._folders(data_dir):
             if self.kind == "link_prediction":
                 raw = Path(self.files[0]).name
-                for path in (folder / EDGES, folder / "raw" / raw, folder / raw):
+                places = [folder / "raw" / raw, folder / raw]
+                # A list in a folder of another name may be of any graph.
+                if folder.name in (self.folder, self.name):
+                    places.append(folder / EDGES)
+                for path in places:
                     if path.is_file():
                         return path
             elif self._holds_triples(folder):
@@ -123,18 +127,20 @@ class GraphEntry:
 
     def _checked(self, task: ReasoningTask, where: Path) -> ReasoningTask:
         found = GraphCounts.of(task)
-        # A list of links of a user's own making need not be that of another publisher.
-        if found != self.counts and where.name != EDGES:
-            wrong = ", ".join(
-                f"{getattr(found, field):,} {field.replace('_', ' ')} instead of {expected:,}"
-                for field, expected in vars(self.counts).items()
-                if expected is not None and getattr(found, field) != expected
-            )
-            raise DataError(
-                f"{self.name}: {where} is not the published data set, or is incomplete: found "
-                f"{wrong}. Get it again from {self.source}, or load it as a folder of your own."
-            )
-        return task
+        if found == self.counts:
+            return task
+        wrong = ", ".join(
+            f"{getattr(found, field) or 0:,} {field.replace('_', ' ')} instead of {expected:,}"
+            for field, expected in vars(self.counts).items()
+            if expected is not None and getattr(found, field) != expected
+        )
+        if where.name == EDGES:
+            note = f"{where} does not hold the links of {self.source}: found {wrong}."
+            return replace(task, notes=(*task.notes, note))
+        raise DataError(
+            f"{self.name}: {where} is not the published data set, or is incomplete: found "
+            f"{wrong}. Get it again from {self.source}, or load it as a folder of your own."
+        )
 
     def _how_to_get(self, data_dir: Path) -> str:
         lines = "\n".join(f"  {data_dir / name}" for name in self.files)
@@ -376,5 +382,5 @@ def load_own_graph(path: Path | str) -> ReasoningTask:
     if path.is_file():
         return load_links(path)
     if (path / EDGES).is_file():
-        return load_links(path / EDGES, name=path.absolute().name)
-    return load_folder(path.absolute())
+        return load_links(path / EDGES, name=path.resolve().name)
+    return load_folder(path)

@@ -131,7 +131,8 @@ def _set(stack: list[Any], values: list[Any]) -> None:
     if not stack or not isinstance(stack[-1], dict):
         raise _RefusedError("it sets entries of what is no dictionary")
     keys, lists = values[::2], values[1::2]
-    if any(type(key) is not int for key in keys) or any(type(some) is not list for some in lists):
+    whole = len(keys) == len(lists) and all(type(some) is list for some in lists)
+    if not whole or any(type(key) is not int for key in keys):
         raise _RefusedError("an entry is not a node and its neighbours")
     stack[-1].update(zip(keys, lists, strict=True))
 

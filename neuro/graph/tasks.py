@@ -1,5 +1,6 @@
 """What a model of graphs is trained on and judged by."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,7 +94,7 @@ def load_folder(folder: Path | str, *, name: str | None = None) -> ReasoningTask
     Raises:
         DataError: files are missing, malformed or empty, or nothing is left to validate or test.
     """
-    folder = Path(folder)
+    folder = Path(os.path.abspath(folder))  # so that "." has a name
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder. {_LAYOUT}")
     if not (folder / SPLITS[0]).is_file():

@@ -140,6 +140,18 @@ def test_a_set_of_another_size_is_refused(tmp_path):
         load_graph("wn18rr", tmp_path)
 
 
+def test_a_list_of_links_may_stand_for_a_published_graph_and_a_note_says_if_it_differs(tmp_path):
+    folder = tmp_path / "planetoid" / "Cora"
+    folder.mkdir(parents=True)
+    links = "".join(f"{node}\t{(node + 1) % 100}\n" for node in range(100))
+    (folder / "edges.txt").write_text(links, encoding="utf-8")
+    for place in (tmp_path, folder):
+        (note,) = load_graph("cora", place).notes
+        assert "found 100 entities instead of 2,708, 85 train instead of 4,486" in note
+    with pytest.raises(DataError, match="citeseer: not found"):
+        load_graph("citeseer", folder)
+
+
 def test_an_unknown_name_names_the_nearest():
     with pytest.raises(UsageError, match=r'Unknown graph "wn18r".* Did you mean "wn18rr"'):
         find_graph("wn18r")
