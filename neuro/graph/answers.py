@@ -32,7 +32,7 @@ class KnownAnswers:
         cls, sources: Tensor, relations: Tensor, answers: Tensor, *, nodes: int, kinds: int
     ) -> Self:
         """Sort answers given by three int64 tensors ``[n]``; ``kinds`` is R."""
-        keys = ((sources * kinds + relations) * nodes + answers).unique()
+        keys = torch.unique((sources * kinds + relations) * nodes + answers)
         queries = keys.div(nodes, rounding_mode="floor")
         place = torch.arange(len(keys), device=keys.device)
         place -= torch.searchsorted(keys, queries * nodes)

@@ -206,7 +206,7 @@ def _inductive(
     return GraphEntry(
         name=name,
         kind="inductive",
-        description=f"{base}, train and test on graphs without a common entity",
+        description=f"{base} split {folder[-1]}: train on one graph, test on another one",
         licence=licence,
         citation=_CITATION_GRAIL,
         source=f"{GRAIL}/tree/master/data",
@@ -285,9 +285,9 @@ _ENTRIES: tuple[GraphEntry, ...] = (
         + _CITATION_KEMP,
         GraphCounts(entities=104, relations=25, train=8544, valid=1068, test=1074),
     ),
-    _countries(1, 1111),
-    _countries(2, 1063),
-    _countries(3, 985),
+    _countries(1, 1110),
+    _countries(2, 1062),
+    _countries(3, 984),
     GraphEntry(
         name="wn18rr",
         kind="transductive",

@@ -43,13 +43,16 @@ def link_prediction_task(
         )
     triples = torch.tensor([(head, 0, tail) for head, tail in first.values()])
     order = torch.randperm(len(triples), generator=torch.Generator().manual_seed(seed))
-    sizes = [int(TRAIN_SHARE * len(triples)), int(VALID_SHARE * len(triples))]
-    train, valid, test = triples[order].split([*sizes, len(triples) - sum(sizes)])
+    first_valid = int(TRAIN_SHARE * len(triples))
+    first_test = first_valid + int(VALID_SHARE * len(triples))
+    train, valid, test = triples[order].tensor_split([first_valid, first_test])
     graph = KnowledgeGraph(entities=tuple(nodes), relations=(RELATION,), facts=train)
     again, loops = len(straight) - len(first), len(links) - len(straight)
-    notes = [f"{again:,} links are listed again, in either direction; each counts once."] * (
-        again > 0
-    ) + [f"{loops:,} links from a node to itself were left out."] * (loops > 0)
+    notes = []
+    if again:
+        notes.append(f"Links listed again, in either direction, and dropped: {again:,}.")
+    if loops:
+        notes.append(f"Links from a node to itself, left out: {loops:,}.")
     return ReasoningTask(
         name=name,
         kind="link_prediction",

@@ -5,7 +5,7 @@ inverse. That happens for each batch; the edges are sorted once, and taking some
 list leaves it sorted.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
@@ -136,13 +136,16 @@ class MessageGraph:
 
     def to(self, device: torch.device | str) -> "MessageGraph":
         """Return this graph on another device."""
-        moved = {
-            field.name: value.to(device)
-            for field in fields(self)
-            if isinstance(value := getattr(self, field.name), Tensor)
-        }
-        whole = RelationalGraph(*(part.to(device) for part in self.whole))
-        return replace(self, whole=whole, **moved)
+        return replace(
+            self,
+            whole=RelationalGraph(*(part.to(device) for part in self.whole)),
+            in_facts=self.in_facts.to(device),
+            out_facts=self.out_facts.to(device),
+            keys=self.keys.to(device),
+            by_key=self.by_key.to(device),
+            pair_keys=self.pair_keys.to(device),
+            by_pair=self.by_pair.to(device),
+        )
 
 
 def _pair_keys(heads: Tensor, tails: Tensor, nodes: int) -> Tensor:

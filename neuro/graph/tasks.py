@@ -169,6 +169,8 @@ def inductive_task(
     test = _with_relations(test, relations, "test", notes)
     graph = KnowledgeGraph.of(train, entities=_entities(valid))
     test_graph = KnowledgeGraph.of(test_facts, entities=_entities(test), relations=graph.relations)
+    if shared := {*graph.entities} & {*test_graph.entities}:
+        notes.append(f"Entities in both graphs: {len(shared):,} ({_listed(shared)}).")
     _note_unseen(train, [valid], "validation triples", notes)
     _note_unseen(test_facts, [test], "test triples", notes)
     held_out = numbered(valid, graph.entity_numbers, graph.relation_numbers)
@@ -231,8 +233,8 @@ def _with_relations(
     if len(usable) < len(triples):
         unknown = {triple.relation for triple in triples} - relations
         notes.append(
-            f"{len(triples) - len(usable):,} {what} triples have relations that the training "
-            f"triples lack ({_listed(unknown)}) and were left out."
+            f"Left out of the {what} triples: {len(triples) - len(usable):,}, whose relations the "
+            f"training triples lack ({_listed(unknown)})."
         )
     return usable
 
@@ -250,8 +252,8 @@ def _note_unseen(
             triple.head in unseen or triple.tail in unseen for split in held_out for triple in split
         )
         notes.append(
-            f"{len(unseen):,} entities ({_listed(unseen)}) occur in {what} only, {triples:,} of "
-            "them; they are nodes without edges."
+            f"Entities in {what} only: {len(unseen):,} ({_listed(unseen)}), in {triples:,} "
+            "triples; they are nodes without edges."
         )
 
 
@@ -260,7 +262,7 @@ def _note_leaks(graph: KnowledgeGraph, held_out: Sequence[Tensor], notes: list[s
     asked = triple_keys(torch.cat(list(held_out)), *sizes)
     leaked = int(torch.isin(asked, triple_keys(graph.facts, *sizes)).sum())
     if leaked:
-        notes.append(f"{leaked:,} held-out triples are also facts of the graph.")
+        notes.append(f"Held-out triples that are also facts of the graph: {leaked:,}.")
 
 
 def _listed(names: set[str]) -> str:

@@ -51,9 +51,8 @@ class KnowledgeGraph:
             if len(set(names)) != len(names):
                 raise DataError(f"KnowledgeGraph: a name of an {what} occurs twice.")
         check_triples("KnowledgeGraph: facts", self.facts, len(self.entities), len(self.relations))
-        if len(triple_keys(self.facts, len(self.entities), len(self.relations)).unique()) != len(
-            self.facts
-        ):
+        keys = triple_keys(self.facts, len(self.entities), len(self.relations))
+        if len(torch.unique(keys)) != len(keys):
             raise DataError("KnowledgeGraph: facts repeat a triple; list each once.")
 
     @classmethod
@@ -183,9 +182,9 @@ class KnowledgeGraph:
         """What a user might want to know was found, a sentence each."""
         found = []
         if self.duplicates:
-            found.append(f"{self.duplicates:,} triples occur again and were dropped.")
+            found.append(f"Repeated triples dropped: {self.duplicates:,}.")
         if self.self_loops:
-            found.append(f"{self.self_loops:,} facts lead from an entity to itself.")
+            found.append(f"Facts from an entity to itself: {self.self_loops:,}.")
         return tuple(found)
 
 

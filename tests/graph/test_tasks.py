@@ -49,7 +49,7 @@ def test_entities_of_held_out_triples_become_nodes_without_edges():
     assert len(task.train) == 3
     assert named(task.graph, task.test) == ["a r c", "other r new"]
     assert task.notes == (
-        "2 entities (new, other) occur in validation or test triples only, 2 of them; they are "
+        "Entities in validation or test triples only: 2 (new, other), in 2 triples; they are "
         "nodes without edges.",
     )
 
@@ -60,8 +60,8 @@ def test_held_out_triples_of_an_unknown_relation_are_left_out_and_counted():
     assert task.graph.entities == ("a", "b", "c")
     assert named(task.graph, task.test) == ["b r c"]
     assert task.notes == (
-        "1 validation triples have relations that the training triples lack (x) and were left out.",
-        "2 test triples have relations that the training triples lack (x, y) and were left out.",
+        "Left out of the validation triples: 1, whose relations the training triples lack (x).",
+        "Left out of the test triples: 2, whose relations the training triples lack (x, y).",
     )
 
 
@@ -69,8 +69,8 @@ def test_held_out_triples_that_are_also_facts_are_told_and_kept():
     task = transductive_task("t", [*TRAIN, TRAIN[0]], lines("a r b"), lines("b s c", "c s a"))
     assert named(task.graph, task.test) == ["b s c", "c s a"]
     assert task.notes == (
-        "1 triples occur again and were dropped.",
-        "2 held-out triples are also facts of the graph.",
+        "Repeated triples dropped: 1.",
+        "Held-out triples that are also facts of the graph: 2.",
     )
 
 
@@ -96,11 +96,13 @@ def test_an_inductive_task_tests_on_another_graph_with_the_relations_of_the_firs
     assert named(task.test_graph, task.test) == ["x r z", "z r lone"]
     assert torch.equal(task.valid_known, task.graph.facts)
     assert torch.equal(task.test_known, task.test_graph.facts)
-    assert [note.split(" (")[0] for note in task.notes] == [
-        "1 test graph triples have relations that the training triples lack",
-        "1 test triples have relations that the training triples lack",
-        "1 entities",
-    ]
+    assert task.notes == (
+        "Left out of the test graph triples: 1, whose relations the training triples lack (q).",
+        "Left out of the test triples: 1, whose relations the training triples lack (q).",
+        "Entities in test triples only: 1 (lone), in 1 triples; they are nodes without edges.",
+    )
+    other = inductive_task("t", TRAIN, lines("a s b"), lines("x s y", "b r x"), lines("x r y"))
+    assert other.notes == ("Entities in both graphs: 1 (b).",)
 
 
 def test_a_folder_of_three_files_is_transductive(tmp_path):

@@ -27,8 +27,8 @@ def test_duplicates_are_dropped_and_counted_and_self_loops_counted():
     assert graph.named() == [("a", "r", "b"), ("b", "r", "b")]
     assert (graph.duplicates, graph.self_loops) == (2, 1)
     assert graph.notes == (
-        "2 triples occur again and were dropped.",
-        "1 facts lead from an entity to itself.",
+        "Repeated triples dropped: 2.",
+        "Facts from an entity to itself: 1.",
     )
 
 
