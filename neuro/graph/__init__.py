@@ -19,7 +19,7 @@ from neuro.graph.ranking import (
 )
 from neuro.graph.sampling import known_links, strict_negative_links, strict_negatives
 from neuro.graph.tasks import ReasoningTask, inductive_task, load_folder, transductive_task
-from neuro.graph.triples import KnowledgeGraph, NamedTriple, read_triples
+from neuro.graph.triples import KnowledgeGraph, Triple, read_triples
 
 __all__ = [
     "GRAPHS",
@@ -28,11 +28,11 @@ __all__ = [
     "KnownAnswers",
     "LinkMetrics",
     "MessageGraph",
-    "NamedTriple",
     "Queries",
     "RankingMetrics",
     "Ranks",
     "ReasoningTask",
+    "Triple",
     "both_sides",
     "filtered_ranks",
     "find_graph",

@@ -12,7 +12,7 @@ from torch import Tensor
 from neuro.errors import DataError
 from neuro.graph.triples import (
     KnowledgeGraph,
-    NamedTriple,
+    Triple,
     check_triples,
     numbered,
     read_triples,
@@ -111,9 +111,9 @@ def load_folder(folder: Path | str, *, name: str | None = None) -> ReasoningTask
 
 def transductive_task(
     name: str,
-    train: Sequence[NamedTriple],
-    valid: Sequence[NamedTriple],
-    test: Sequence[NamedTriple],
+    train: Sequence[Triple],
+    valid: Sequence[Triple],
+    test: Sequence[Triple],
 ) -> ReasoningTask:
     """Make a task of held-out facts.
 
@@ -123,7 +123,7 @@ def transductive_task(
     Raises:
         DataError: nothing to train on, to validate or to test.
     """
-    relations = {triple.relation for triple in train}
+    relations = {relation for _, relation, _ in train}
     notes: list[str] = []
     held_out = [
         _with_relations(split, relations, what, notes)
@@ -149,10 +149,10 @@ def transductive_task(
 
 def inductive_task(
     name: str,
-    train: Sequence[NamedTriple],
-    valid: Sequence[NamedTriple],
-    test_facts: Sequence[NamedTriple],
-    test: Sequence[NamedTriple],
+    train: Sequence[Triple],
+    valid: Sequence[Triple],
+    test_facts: Sequence[Triple],
+    test: Sequence[Triple],
 ) -> ReasoningTask:
     """Make a task whose test is on another graph.
 
@@ -162,7 +162,7 @@ def inductive_task(
     Raises:
         DataError: nothing to train on, to validate or to test.
     """
-    relations = {triple.relation for triple in train}
+    relations = {relation for _, relation, _ in train}
     notes: list[str] = []
     valid = _with_relations(valid, relations, "validation", notes)
     test_facts = _with_relations(test_facts, relations, "test graph", notes)
@@ -201,7 +201,7 @@ _LAYOUT = (
 )
 
 
-def _read(folder: Path, files: Sequence[str]) -> list[list[NamedTriple]]:
+def _read(folder: Path, files: Sequence[str]) -> list[list[Triple]]:
     missing = [name for name in files if not (folder / name).is_file()]
     if missing:
         raise DataError(f"{folder} lacks {', '.join(missing)}. {_LAYOUT}")
@@ -222,16 +222,16 @@ def _inner_pair(folder: Path) -> Path:
     return pairs[0].parent
 
 
-def _entities(*splits: Sequence[NamedTriple]) -> set[str]:
-    return {name for split in splits for triple in split for name in (triple.head, triple.tail)}
+def _entities(*splits: Sequence[Triple]) -> set[str]:
+    return {name for split in splits for head, _, tail in split for name in (head, tail)}
 
 
 def _with_relations(
-    triples: Sequence[NamedTriple], relations: set[str], what: str, notes: list[str]
-) -> list[NamedTriple]:
-    usable = [triple for triple in triples if triple.relation in relations]
+    triples: Sequence[Triple], relations: set[str], what: str, notes: list[str]
+) -> list[Triple]:
+    usable = [triple for triple in triples if triple[1] in relations]
     if len(usable) < len(triples):
-        unknown = {triple.relation for triple in triples} - relations
+        unknown = {relation for _, relation, _ in triples} - relations
         notes.append(
             f"Left out of the {what} triples: {len(triples) - len(usable):,}, whose relations the "
             f"training triples lack ({_listed(unknown)})."
@@ -240,8 +240,8 @@ def _with_relations(
 
 
 def _note_unseen(
-    facts: Sequence[NamedTriple],
-    held_out: Sequence[Sequence[NamedTriple]],
+    facts: Sequence[Triple],
+    held_out: Sequence[Sequence[Triple]],
     what: str,
     notes: list[str],
 ) -> None:
@@ -249,7 +249,7 @@ def _note_unseen(
     unseen = _entities(*held_out) - seen
     if unseen:
         triples = sum(
-            triple.head in unseen or triple.tail in unseen for split in held_out for triple in split
+            head in unseen or tail in unseen for split in held_out for head, _, tail in split
         )
         notes.append(
             f"Entities in {what} only: {len(unseen):,} ({_listed(unseen)}), in {triples:,} "

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Self, cast
 
 import torch
 from torch import Tensor
@@ -14,15 +14,8 @@ from neuro.errors import DataError, NeuroError, nearest
 if TYPE_CHECKING:
     import networkx
 
+Triple = tuple[str, str, str]  # head, relation, tail by name
 EXPECTED = "head<TAB>relation<TAB>tail"
-
-
-class NamedTriple(NamedTuple):
-    """``head -relation-> tail``, by name."""
-
-    head: str
-    relation: str
-    tail: str
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -58,7 +51,7 @@ class KnowledgeGraph:
     @classmethod
     def of(
         cls,
-        triples: Iterable[tuple[str, str, str]],
+        triples: Iterable[Triple],
         *,
         entities: Iterable[str] = (),
         relations: Iterable[str] = (),
@@ -123,7 +116,7 @@ class KnowledgeGraph:
         )
         return cls.of(
             (
-                NamedTriple(names[head], _relation_of(head, tail, key, data), names[tail])
+                (names[head], _relation_of(head, tail, key, data), names[tail])
                 for head, tail, key, data in edges
             ),
             entities=names.values(),
@@ -139,10 +132,10 @@ class KnowledgeGraph:
             graph.add_edge(head, tail, key=relation, relation=relation)
         return graph
 
-    def named(self) -> list[NamedTriple]:
+    def named(self) -> list[Triple]:
         """Return the facts by name, in order."""
         return [
-            NamedTriple(self.entities[head], self.relations[relation], self.entities[tail])
+            (self.entities[head], self.relations[relation], self.entities[tail])
             for head, relation, tail in self.facts.tolist()
         ]
 
@@ -188,7 +181,7 @@ class KnowledgeGraph:
         return tuple(found)
 
 
-def read_triples(path: Path | str) -> list[NamedTriple]:
+def read_triples(path: Path | str) -> list[Triple]:
     """Read ``head<TAB>relation<TAB>tail`` lines, UTF-8, with or without a byte order mark.
 
     Lines end in LF or CRLF; empty ones are skipped. Names keep their spaces.
@@ -196,7 +189,8 @@ def read_triples(path: Path | str) -> list[NamedTriple]:
     Raises:
         DataError: the file is missing, not UTF-8, or empty, or a line is no such triple.
     """
-    return [NamedTriple(*fields) for fields in read_columns(Path(path), EXPECTED)]
+    # read_columns has counted the three fields of each
+    return cast(list[Triple], read_columns(Path(path), EXPECTED))
 
 
 def read_columns(path: Path, expected: str) -> list[tuple[str, ...]]:
@@ -212,7 +206,7 @@ def read_columns(path: Path, expected: str) -> list[tuple[str, ...]]:
         if not line:
             continue
         fields = tuple(line.split("\t"))
-        if len(fields) != columns or not all(field.strip() for field in fields):
+        if len(fields) != columns or not all(map(str.strip, fields)):
             raise DataError(
                 f"{path}, line {number}: expected {expected}, got {_shortened(line)} "
                 f"({_what_is_wrong(fields, columns)})."
@@ -224,7 +218,7 @@ def read_columns(path: Path, expected: str) -> list[tuple[str, ...]]:
 
 
 def numbered(
-    triples: Iterable[tuple[str, str, str]],
+    triples: Iterable[Triple],
     entity_numbers: Mapping[str, int],
     relation_numbers: Mapping[str, int],
 ) -> Tensor:

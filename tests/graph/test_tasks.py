@@ -5,11 +5,10 @@ import torch
 
 from neuro.errors import DataError
 from neuro.graph import KnowledgeGraph, inductive_task, load_folder, transductive_task
-from neuro.graph.triples import NamedTriple
 
 
-def lines(*texts: str) -> list[NamedTriple]:
-    return [NamedTriple(*text.split()) for text in texts]
+def lines(*texts: str) -> list[tuple[str, str, str]]:
+    return [tuple(text.split()) for text in texts]
 
 
 TRAIN = lines("a r b", "b s c", "c r a")
