@@ -108,9 +108,9 @@ class MessageGraph:
         check_triples("MessageGraph: triples", triples, self.whole.nodes, self.fact_relations)
         if one_hop:
             wanted = _pair_keys(triples[:, 0], triples[:, 2], self.whole.nodes)
-            return torch.unique(self.by_pair[_equal(self.pair_keys, wanted)])
+            return _distinct(self.by_pair[_equal(self.pair_keys, wanted)])
         wanted = triple_keys(triples, self.whole.nodes, self.fact_relations)
-        return torch.unique(self.by_key[_equal(self.keys, wanted)])
+        return _distinct(self.by_key[_equal(self.keys, wanted)])
 
     def without_facts(self, facts: Tensor) -> RelationalGraph:
         """Return the edges less those of the facts int64 ``[k]``, none twice; still sorted."""
@@ -151,6 +151,11 @@ def _equal(keys: Tensor, wanted: Tensor) -> Tensor:
     counts = torch.searchsorted(keys, wanted, right=True) - first
     offsets = (first - (counts.cumsum(0) - counts)).repeat_interleave(counts)
     return torch.arange(len(offsets), device=keys.device) + offsets
+
+
+def _distinct(numbers: Tensor) -> Tensor:
+    distinct: Tensor = torch.unique(numbers)
+    return distinct
 
 
 def _places(ends: Tensor, facts: int) -> Tensor:
