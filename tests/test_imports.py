@@ -34,7 +34,7 @@ ALLOWED = {
 
 # Packages that not everyone has, and the modules that may import each; they load when chosen.
 # Numba writes its code with llvmlite and requires it.
-OPTIONAL: dict[str, str] = {"triton": "neuro.kernels.*.gpu", "llvmlite": "neuro.kernels.vectors"}
+OPTIONAL: dict[str, str] = {"triton": "neuro.kernels.*.gpu", "llvmlite": "neuro.kernels.*"}
 
 # What makes `neuro --help` slow; the commands import it inside their functions.
 HEAVY = {"torch", "numpy", "numba", "matplotlib", "sklearn", "h5py", "scipy"}
