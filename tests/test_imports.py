@@ -25,6 +25,7 @@ ALLOWED = {
     "neurons": {"surrogate", "kernels"},
     "layers": {"neurons", "surrogate", "kernels"},
     "models": {"layers", "neurons", "surrogate", "choices"},
+    "graph": {"kernels"},
     "learning": {"models", "layers", "neurons", "surrogate", "kernels", "choices"},
     "data": set(),
     "config": {"models", "learning", "data", "encoding"},
