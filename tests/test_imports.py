@@ -25,6 +25,7 @@ ALLOWED = {
     "neurons": {"surrogate", "kernels"},
     "layers": {"neurons", "surrogate", "kernels"},
     "models": {"layers", "neurons", "surrogate", "choices"},
+    "graph": {"kernels"},
     "learning": {"models", "layers", "neurons", "surrogate", "kernels", "choices"},
     "data": set(),
     "graph": {"data", "layers", "kernels", "choices"},
@@ -35,7 +36,7 @@ ALLOWED = {
 
 # Packages that not everyone has, and the modules that may import each; they load when chosen.
 # Numba writes its code with llvmlite and requires it.
-OPTIONAL: dict[str, str] = {"triton": "neuro.kernels.*.gpu", "llvmlite": "neuro.kernels.vectors"}
+OPTIONAL: dict[str, str] = {"triton": "neuro.kernels.*.gpu", "llvmlite": "neuro.kernels.*"}
 
 # What makes `neuro --help` slow; the commands import it inside their functions.
 HEAVY = {"torch", "numpy", "numba", "matplotlib", "sklearn", "h5py", "scipy", "networkx"}

@@ -1,10 +1,11 @@
 """The relational product on the CPU with Numba: no message is ever written to memory.
 
-A tile is a few vectors of columns, of all rows. Work is cut into tiles times runs of rows with
-about equally many edges, and goes tile by tile: what a tile gathers stays in the L2 cache, where
-whole rows of a large batch would not, and a thread's tiles are no other's. So the gradient of the
-relations needs a sum of its own only for each run of rows, not for each thread; their number, and
-with it every rounding, goes by the sizes alone.
+Forward shares out runs of nodes with about equally many edges. Backward walks the same edges and
+adds to their sources and relations, where two nodes may meet: so it shares out columns, which never
+do. No sum depends on who makes it, hence no atomics, and equal bits for any number of threads.
+
+Either goes over the nodes a band of columns at a time. Where the band of all nodes fits the L2
+cache it is one vector wide; where it would not, a wide one at least reads whole pages.
 """
 
 from functools import cache
@@ -20,23 +21,24 @@ from torch.nn import functional
 from neuro.kernels.compiled import flat, share_out
 from neuro.kernels.relational_graph import RelationalGraph
 from neuro.kernels.relational_spmm.aggregates import (
-    BOUNDARY,
     NOTHING,
     Aggregated,
     Aggregates,
     Gradients,
     empty,
 )
-from neuro.kernels.relational_spmm.rows import gather_gradients, gather_messages
+from neuro.kernels.relational_spmm.rows import gather_messages, send_gradients
 from neuro.kernels.team import spread
 from neuro.kernels.vectors import lanes
 
 Array = NDArray[Any]
 
 _RUNS = 16
-"""Runs of rows, for messages."""
-_ITEMS = 32
-"""Tiles times runs that are enough, for gradients: each run has a sum for every relation."""
+"""Runs of nodes that are shared out."""
+_IN_CACHE = 2**21
+"""Bytes."""
+_WIDE = 16
+"""Vectors in a wide band."""
 
 
 @cache
@@ -51,13 +53,15 @@ def _forward_kernel(what: int, bounded: int, vectors: int) -> Any:
         relations: Array,
         runs: Array,  # rows from runs[k] to runs[k + 1]
         width: int,
+        band: int,  # columns, and the next; whole tiles
+        tile: int,
         total: Array,  # [N * W], and so the next; empty if not asked for
         squares: Array,
         maximum: Array,
         minimum: Array,
         maximum_places: Array,
         minimum_places: Array,
-        first: int,  # of tiles * runs
+        first: int,  # of bands * runs
         last: int,
         parallel: int,
         threads: int,
@@ -65,117 +69,67 @@ def _forward_kernel(what: int, bounded: int, vectors: int) -> Any:
         if threads > 1:
             spread(parallel, threads)
             return
-        tile = vectors * (64 // features.itemsize)
         count = runs.size - 1
         for item in range(first, last):
-            column = item // count * tile
+            begin = item // count * band
+            end = min(width, begin + band)
             for row in range(runs[item % count], runs[item % count + 1]):
-                at = row * width + column
+                at = row * width
                 if not bounded and starts[row] == starts[row + 1]:
                     for array in (total, squares, maximum, minimum):
                         if array.size:
-                            array[at : at + tile] = 0
+                            array[at + begin : at + end] = 0
                     for names in (maximum_places, minimum_places):
                         if names.size:
-                            names[at : at + tile] = NOTHING
+                            names[at + begin : at + end] = NOTHING
                     continue
-                gather_messages(
-                    features,
-                    relation,
-                    boundary,
-                    sources,
-                    relations,
-                    starts[row],
-                    starts[row + 1],
-                    width,
-                    column,
-                    total,
-                    squares,
-                    maximum,
-                    minimum,
-                    maximum_places,
-                    minimum_places,
-                    at,
-                    what,
-                    bounded,
-                    vectors,
-                )
+                for column in range(begin, end, tile):
+                    gather_messages(
+                        features,
+                        relation,
+                        boundary,
+                        sources,
+                        relations,
+                        starts[row],
+                        starts[row + 1],
+                        width,
+                        column,
+                        total,
+                        squares,
+                        maximum,
+                        minimum,
+                        maximum_places,
+                        minimum_places,
+                        at + column,
+                        what,
+                        bounded,
+                        vectors,
+                    )
 
     return run
 
 
 @cache
-def _backward_kernel(what: int, bounded: int, with_relation: int, vectors: int) -> Any:
+def _backward_kernel(what: int, bounded: int, with_relation: int) -> Any:
     @numba.njit(nogil=True, cache=True)
     def run(
         features: Array,
         relation: Array,
         boundary: Array,
         starts: Array,
-        destinations: Array,
-        relations: Array,
-        runs: Array,
-        width: int,
-        of_total: Array,
-        of_squares: Array,
-        of_features: Array,
-        of_boundary: Array,
-        of_relation: Array,  # [runs * R * W], to be added to; empty if not wanted
-        first: int,
-        last: int,
-        parallel: int,
-        threads: int,
-    ) -> None:
-        if threads > 1:
-            spread(parallel, threads)
-            return
-        tile = vectors * (64 // features.itemsize)
-        count = runs.size - 1
-        for item in range(first, last):
-            column = item // count * tile
-            for row in range(runs[item % count], runs[item % count + 1]):
-                gather_gradients(
-                    features,
-                    relation,
-                    boundary,
-                    destinations,
-                    relations,
-                    starts[row],
-                    starts[row + 1],
-                    width,
-                    column,
-                    of_total,
-                    of_squares,
-                    of_features,
-                    of_boundary,
-                    row * width + column,
-                    of_relation,
-                    item % count * relation.size,
-                    what,
-                    bounded,
-                    with_relation,
-                    vectors,
-                )
-
-    return run
-
-
-@cache
-def _extremes_kernel(adds: bool, bounded: bool, with_relation: bool) -> Any:
-    @numba.njit(nogil=True, cache=True)
-    def run(
-        features: Array,
-        relation: Array,
         sources: Array,
         relations: Array,
         width: int,
-        used: int,  # columns that are not there to fill up vectors
-        nodes: int,
-        of_extremes: Array,  # [N * W]
-        places: Array,  # [N * W]
-        of_features: Array,  # to be added to, and so the next two
+        band: int,  # vectors
+        of_total: Array,  # [N * W], and so the next
+        of_squares: Array,
+        of_maximum: Array,
+        of_minimum: Array,
+        maximum_places: Array,
+        minimum_places: Array,
+        of_features: Array,  # [N * W], to be added to
         of_boundary: Array,
-        of_relation: Array,  # [R * W ...]
+        of_relation: Array,  # [R * W], to be added to; empty if not wanted
         first: int,  # of the vectors of columns
         last: int,
         parallel: int,
@@ -184,25 +138,35 @@ def _extremes_kernel(adds: bool, bounded: bool, with_relation: bool) -> Any:
         if threads > 1:
             spread(parallel, threads)
             return
-        lanes = 64 // features.itemsize
-        for tile in range(first, last):
-            for row in range(nodes):
-                for column in range(tile * lanes, min(used, (tile + 1) * lanes)):
-                    place = places[row * width + column]
-                    credit = of_extremes[row * width + column]
-                    if place >= 0:
-                        source = sources[place] * width + column
-                        kind = relations[place] * width + column
-                        if adds:
-                            of_features[source] += credit
-                            if with_relation:
-                                of_relation[kind] += credit
-                        else:
-                            of_features[source] += credit * relation[kind]
-                            if with_relation:
-                                of_relation[kind] += credit * features[source]
-                    elif bounded and place == BOUNDARY:
-                        of_boundary[row * width + column] += credit
+        vector = 64 // features.itemsize
+        for begin in range(first, last, band):
+            end = min(last, begin + band)
+            for row in range(starts.size - 1):
+                for column in range(begin * vector, end * vector, vector):
+                    send_gradients(
+                        features,
+                        relation,
+                        boundary,
+                        sources,
+                        relations,
+                        starts[row],
+                        starts[row + 1],
+                        width,
+                        column,
+                        of_total,
+                        of_squares,
+                        of_maximum,
+                        of_minimum,
+                        maximum_places,
+                        minimum_places,
+                        row * width + column,
+                        of_features,
+                        of_boundary,
+                        of_relation,
+                        what,
+                        bounded,
+                        with_relation,
+                    )
 
     return run
 
@@ -213,10 +177,14 @@ def _runs(starts: Array, count: int) -> Array:
     return np.searchsorted(load, np.linspace(0, load[-1], count + 1))
 
 
-def _vectors(width: int, dtype: Any, most: int) -> int:
-    """Return how many vectors of columns a tile has: all tiles have as many."""
-    columns = width // lanes(dtype)
-    return next(count for count in range(most, 0, -1) if columns % count == 0)
+def _band(nodes: int, arrays: int) -> int:
+    """Return how many vectors of columns to take through all nodes at once."""
+    return 1 if nodes * 64 * arrays <= _IN_CACHE else _WIDE
+
+
+def _tile(band: int, vectors: int, most: int) -> int:
+    """Return how many vectors to keep in registers: all bands are whole tiles."""
+    return next(count for count in range(most, 0, -1) if band % count == vectors % count == 0)
 
 
 def _whole_vectors(features: Tensor, rows: Tensor) -> Tensor:
@@ -240,9 +208,10 @@ def forward(
     if features.numel():
         extremes = bool(asked & (Aggregates.MAXIMUM | Aggregates.MINIMUM))
         wide = features.shape[1]
-        vectors = _vectors(wide, flat(features).dtype, 2 if extremes else 4)
+        vector = lanes(flat(features).dtype)
+        band = _band(graph.nodes, 1)
+        tile = _tile(band, wide // vector, 2 if extremes else 4)
         starts = flat(graph.in_starts.contiguous())
-        runs = _runs(starts, _RUNS)
         operands = (
             flat(features),
             flat(relation),
@@ -250,12 +219,14 @@ def forward(
             starts,
             flat(graph.in_sources.contiguous()),
             flat(graph.in_relations.contiguous()),
-            runs,
+            _runs(starts, _RUNS),
             wide,
+            band * vector,
+            tile * vector,
             *map(flat, found),
         )
-        kernel = _forward_kernel(int(asked), int(boundary is not None), vectors)
-        items = wide // (vectors * lanes(operands[0].dtype)) * _RUNS
+        kernel = _forward_kernel(int(asked), int(boundary is not None), tile)
+        items = -(-wide // (band * vector)) * _RUNS
         share_out(kernel, operands, items, (graph.edges + graph.nodes) * wide)
     return Aggregated(*(_cut(each, width) for each in found))
 
@@ -269,66 +240,35 @@ def backward(
     asked: Aggregates,
     of_relation: bool,
 ) -> Gradients:
-    """Gather each source's gradient over the edges that leave it, then add that of extremes.
-
-    An extreme's gradient goes along one edge, so that of all is sent, column by column.
-    """
+    """Send gradients back along the edges."""
     width = features.shape[1]
-    total, squares, *extremes = (_whole_vectors(features, each) for each in gradients)
+    credit = [_whole_vectors(features, each) for each in gradients]
     first = None if boundary is None else _whole_vectors(features, boundary)
     relation, features = _whole_vectors(features, relation), _whole_vectors(features, features)
-    sums = asked & (Aggregates.SUM | Aggregates.SQUARES)
-    room = torch.empty_like if sums else torch.zeros_like
-    of_features = room(features)
-    of_boundary = features.new_empty(0) if first is None else room(features)
-    relation_sums = features.new_zeros(0)
+    found = Gradients(
+        torch.zeros_like(features),
+        torch.zeros_like(relation) if of_relation else relation.new_empty(0),
+        features.new_empty(0 if first is None else features.shape),
+    )
     if features.numel():
         wide = features.shape[1]
-        tiles = wide // lanes(flat(features).dtype)
-        count = -(-_ITEMS // tiles) if sums else 1
-        if of_relation:
-            relation_sums = features.new_zeros(count, *relation.shape)
-        results = tuple(map(flat, (of_features, of_boundary, relation_sums)))
-        numbers = flat(features), flat(relation)
-        if sums:
-            starts = flat(graph.out_starts.contiguous())
-            operands = (
-                *numbers,
-                flat(features[:0] if first is None else first),
-                starts,
-                flat(graph.out_destinations.contiguous()),
-                flat(graph.out_relations.contiguous()),
-                _runs(starts, count),
-                wide,
-                flat(total),
-                flat(squares),
-                *results,
-            )
-            kind = int(sums | (asked & Aggregates.ADD))
-            kernel = _backward_kernel(kind, int(first is not None), int(of_relation), 1)
-            share_out(kernel, operands, tiles * count, (graph.edges + graph.nodes) * wide)
-        ends = flat(graph.in_sources.contiguous()), flat(graph.in_relations.contiguous())
-        kernel = _extremes_kernel(Aggregates.ADD in asked, first is not None, of_relation)
-        for of_extremes, places in zip(extremes[:2], extremes[2:], strict=True):
-            if of_extremes.dim() == 2:
-                where = (wide, width, graph.nodes, flat(of_extremes), flat(places))
-                share_out(kernel, (*numbers, *ends, *where, *results), tiles, features.numel())
-    return Gradients(
-        _cut(of_features, width),
-        _cut(_in_order(relation_sums, relation), width) if of_relation else relation_sums,
-        _cut(of_boundary, width),
-    )
+        operands = (
+            flat(features),
+            flat(relation),
+            flat(features[:0] if first is None else first),
+            flat(graph.in_starts.contiguous()),
+            flat(graph.in_sources.contiguous()),
+            flat(graph.in_relations.contiguous()),
+            wide,
+            _band(graph.nodes, 2),
+            *map(flat, credit),
+            *map(flat, (found.features, found.boundary, found.relation)),
+        )
+        kernel = _backward_kernel(int(asked), int(first is not None), int(of_relation))
+        items = wide // lanes(flat(features).dtype)
+        share_out(kernel, operands, items, (graph.edges + graph.nodes) * wide)
+    return Gradients(*(_cut(each, width) for each in found))
 
 
 def _cut(rows: Tensor, width: int) -> Tensor:
     return rows[:, :width].contiguous() if rows.dim() == 2 else rows
-
-
-def _in_order(sums: Tensor, relation: Tensor) -> Tensor:
-    """Add up the sums of all runs, always in their order."""
-    if not sums.numel():
-        return relation.new_zeros(relation.shape)
-    total = sums[0]
-    for each in sums[1:]:
-        total += each
-    return total

@@ -309,7 +309,7 @@ def _flags(asked: Aggregates) -> dict[str, bool]:
 
 
 def _block(width: int) -> int:
-    return min(_WIDEST, max(16, triton.next_power_of_2(width)))
+    return int(min(_WIDEST, max(16, triton.next_power_of_2(width))))
 
 
 def forward(

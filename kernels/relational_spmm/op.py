@@ -257,7 +257,7 @@ def _relational_spmm(
             f"relational_spmm: the graph has relation {most}, but there are {len(relation)} rows "
             f"for relations 0 to {len(relation) - 1}"
         )
-    functions: Functions = choose(RELATIONAL_SPMM, features.device, features.dtype).function
+    functions = choose(RELATIONAL_SPMM, features.device, features.dtype).function
     return tuple(functions.forward(features, relation, boundary, graph, Aggregates(asked)))
 
 
@@ -294,7 +294,7 @@ def _relational_spmm_backward(
         out_relations,
         out_places,
     )
-    functions: Functions = choose(RELATIONAL_SPMM, features.device, features.dtype).function
+    functions = choose(RELATIONAL_SPMM, features.device, features.dtype).function
     operands = (features, relation, boundary, graph, Aggregates(asked), of_relation)
     return tuple(functions.backward(gradients, *operands))
 

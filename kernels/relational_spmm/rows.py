@@ -103,7 +103,7 @@ def _gather_messages(
         ints = Writer(context, builder, signature, code.length, 13)
         registers = _Registers(code, ints, asked)
         x, r, given, ends, kinds = (code.data(args, k) for k in range(5))
-        start, stop, width, column, at = *args[5:9], args[15]
+        start, stop, width, column, at = (args[k] for k in (*range(5, 9), 15))
 
         def messages(edge: Any) -> list[Any]:
             source = code.row(ends, edge, width, column)
@@ -145,12 +145,12 @@ With ``bounded`` the message ``boundary[at:]`` comes before them; without, there
 """
 
 
-def _gather_gradients(
+def _send_gradients(
     typing: Any,
     features: Any,
     relation: Any,
     boundary: Any,
-    destinations: Any,
+    sources: Any,
     relations: Any,
     start: Any,
     stop: Any,
@@ -158,72 +158,77 @@ def _gather_gradients(
     column: Any,
     of_total: Any,
     of_squares: Any,
+    of_maximum: Any,
+    of_minimum: Any,
+    maximum_places: Any,
+    minimum_places: Any,
+    at: Any,
     of_features: Any,
     of_boundary: Any,
-    at: Any,
     of_relation: Any,
-    to: Any,
     what: Any,
     bounded: Any,
     with_relation: Any,
-    vectors: Any,
 ) -> Any:
-    flags, has_boundary, wants, count = map(constant, (what, bounded, with_relation, vectors))
-    if flags is None or has_boundary is None or wants is None or count is None:
+    flags, has_boundary, wants = map(constant, (what, bounded, with_relation))
+    if flags is None or has_boundary is None or wants is None:
         return None
     asked, place = Aggregates(flags), types.intp
-    edges = (destinations, relations, place, place, place, place)
-    given = (of_total, of_squares)
-    results = (of_features, of_boundary, place, of_relation, place)
-    literals = (what, bounded, with_relation, vectors)
+    inputs = (features, relation, boundary, sources, relations, place, place, place, place)
+    given = (of_total, of_squares, of_maximum, of_minimum, maximum_places, minimum_places, place)
+    results = (of_features, of_boundary, of_relation)
 
     def write(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         code = Writer(context, builder, signature)
+        ints = Writer(context, builder, signature, code.length, 13)
         x, r, first, ends, kinds = (code.data(args, k) for k in range(5))
-        start, stop, width, column, at, to = *args[5:9], args[13], args[15]
+        start, stop, width, column, at = (args[k] for k in (*range(5, 9), 15))
+        to_features, to_boundary, to_relation = (code.data(args, k) for k in range(16, 19))
+        received = {
+            flag: code.load(code.data(args, position), at)
+            for position, flag in enumerate(Aggregates.PNA, 9)
+            if flag in asked
+        }
+        winners = {
+            flag: ints.load(code.data(args, position), at)
+            for position, (flag, _) in enumerate(_EXTREMES, 13)
+            if flag in asked
+        }
 
-        def gradient_of(message: Any, offset: Any, k: int) -> Any:
-            """Return the gradient of a message to the node at ``offset``."""
-            found = code.zero
-            if Aggregates.SUM in asked:
-                found = code.load(code.data(args, 9), offset, k)
+        def gradient_of(message: Any, name: Any) -> Any:
+            found = received.get(Aggregates.SUM, code.zero)
             if Aggregates.SQUARES in asked:
-                twice, of_square = builder.fadd(message, message), code.data(args, 10)
-                found = code.add_product(found, twice, code.load(of_square, offset, k))
+                twice = builder.fadd(message, message)
+                found = code.add_product(found, twice, received[Aggregates.SQUARES])
+            for flag, winner in winners.items():
+                won = builder.icmp_signed("==", winner, name)
+                found = builder.fadd(found, builder.select(won, received[flag], code.zero))
             return found
 
+        def add(base: Any, offset: Any, number: Any) -> None:
+            code.store(builder.fadd(code.load(base, offset), number), base, offset)
+
         if has_boundary:
-            for k in range(count):
-                found = gradient_of(code.load(first, at, k), at, k)
-                code.store(found, code.data(args, 12), at, k)
-        own = [code.load(x, at, k) for k in range(count)]
-        with code.loop(start, stop, [code.zero] * count) as (edge, carried):
-            offset = code.row(ends, edge, width, column)
+            found = gradient_of(code.load(first, at), ints.constant(BOUNDARY))
+            code.store(found, to_boundary, at)
+        with code.loop(start, stop) as (edge, _):
+            source = code.row(ends, edge, width, column)
             kind = code.row(kinds, edge, width, column)
-            sums, entry = code.data(args, 14), builder.add(kind, to)
-            for k in range(count):
-                factor = code.load(r, kind, k)
-                found = gradient_of(_join(code, asked, own[k], factor), offset, k)
-                to_feature = to_relation = found
-                if Aggregates.ADD not in asked:
-                    to_feature = builder.fmul(found, factor)
-                    to_relation = builder.fmul(found, own[k])
-                carried[k] = builder.fadd(carried[k], to_feature)
-                if wants:
-                    old = code.load(sums, entry, k)
-                    code.store(builder.fadd(old, to_relation), sums, entry, k)
-        for k in range(count):
-            code.store(carried[k], code.data(args, 11), at, k)
+            feature, factor = code.load(x, source), code.load(r, kind)
+            message = _join(code, asked, feature, factor)
+            found = gradient_of(message, ints.spread(ints.narrow(edge)))
+            adds = Aggregates.ADD in asked
+            add(to_features, source, found if adds else builder.fmul(found, factor))
+            if wants:
+                add(to_relation, kind, found if adds else builder.fmul(found, feature))
         return context.get_dummy_value()
 
-    signature = types.void(features, relation, boundary, *edges, *given, *results, *literals)
-    return signature, write
+    return types.void(*inputs, *given, *results, what, bounded, with_relation), write
 
 
-gather_gradients: Any = intrinsic(_gather_gradients)
-"""Gather the credit of a source, at ``at``, over the edges that leave it, ``start`` to ``stop``.
+send_gradients: Any = intrinsic(_send_gradients)
+"""Send what one vector of a node's aggregates received, at ``at``, back along its edges.
 
-Credit is what sums and sums of squares received; extremes are not seen here.
-Its gradient is written to ``of_features``, that of the relations added to ``of_relation`` from
-``to`` on, and where ``bounded`` that of its own boundary written to ``of_boundary``.
+What reaches a source is added to ``of_features``, what a relation to ``of_relation``, and where
+``bounded`` the boundary's gradient is written to ``of_boundary``.
 """

@@ -215,11 +215,13 @@ class BellmanFordLayer(nn.Module):
         statistics = _statistics(
             graph, relational_pna(features, relation, graph, boundary, message=self.message)
         )
-        own, received = self.linear.weight.split([hidden, self.linear.in_features - hidden], dim=1)
-        parts = received.unflatten(1, (_SCALES, -1)).transpose(0, 1).flatten(0, 1)
-        by_scale = functional.linear(statistics, parts).unflatten(-1, (_SCALES, hidden))
+        own, received = self.linear.weight[:, :hidden], self.linear.weight[:, hidden:]
+        parts = received.reshape(hidden, _SCALES, -1).transpose(0, 1).flatten(0, 1)
+        by_scale = functional.linear(statistics, parts)
+        by_scale = by_scale.reshape(*features.shape[:2], _SCALES, hidden)
         scaled = (by_scale * _scales(graph, features)[:, None, :, None]).sum(2)
-        return functional.linear(features, own, self.linear.bias) + scaled
+        found: Tensor = functional.linear(features, own, self.linear.bias) + scaled
+        return found
 
 
 def _statistics(graph: RelationalGraph, found: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
