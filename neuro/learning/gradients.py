@@ -12,6 +12,8 @@ from neuro.learning.signals import classify_signals
 
 _WAITING_BYTES = 3 << 20
 """Frames, currents and errors of one synapse that wait for a product, at most."""
+_WORTH_WAITING = 1 << 18
+"""Weights of a synapse from which on one product of several steps beats several, copies and all."""
 
 
 @dataclass
@@ -37,10 +39,11 @@ class GradientSums:
     Activities come without the scale of the spiking layer they left; since the map is linear, it
     is applied once, to the sum.
 
-    Activities that stay as they are, those of the network's input, may wait for one product of
-    several steps. Where the activity is the same tensor at every step (a constant image), only
-    ``delta`` is summed; frames of a dense synapse wait for each other in bounded memory, for few
-    events over many frames cost less than over each.
+    Steps of a dense synapse wait for one product in bounded memory: few events over many frames
+    cost less than over each, and a product of many rows runs faster. Activities that stay as they
+    are, those of the network's input, wait where they lie, others are copied if the synapse is
+    large. Where the activity is the same tensor at every step (a constant image), only ``delta`` is
+    summed.
     """
 
     def __init__(self, network: Network) -> None:
@@ -75,18 +78,19 @@ class GradientSums:
 
         With ``may_wait`` the activity must stay unchanged until :meth:`deposit`.
         """
-        entry = self._synapses[name]
-        if not may_wait:
+        entry, room = self._synapses[name], 1
+        if may_wait or entry.weight.numel() >= _WORTH_WAITING:
+            room = _room(entry, activity)
+        if room == 1 and not may_wait:
             self._add_product(entry, delta, activity)
             return
         waiting = entry.waiting
         if waiting and activity is waiting[-1][1]:
             waiting[-1] = (waiting[-1][0] + write_out(delta), activity)
             return
-        room = _room(entry, activity)
         if len(waiting) >= room:
             self._flush(entry)
-        waiting.append((write_out(delta), activity))
+        waiting.append((write_out(delta), activity if may_wait else activity.clone()))
         # Full: the next frame need not exist beside these. One alone may be a constant image.
         if len(waiting) == room > 1:
             self._flush(entry)

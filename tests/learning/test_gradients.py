@@ -1,8 +1,10 @@
 """Where gradients gather."""
 
+import pytest
 import torch
 
 from neuro.layers import Linear, Network, Node, ScaledWSLinear, Spiking
+from neuro.learning import gradients
 from neuro.learning.gradients import GradientSums, add_gradient
 from neuro.neurons import LIF
 
@@ -119,3 +121,21 @@ def test_add_gradient_adds_and_leaves_what_is_given_alone() -> None:
     add_gradient(parameter, gradient)
     assert parameter.grad.tolist() == [2.0, 4.0]
     assert gradient.tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("bytes_held", [1, 1 << 10, 1 << 20])
+def test_a_large_synapse_gathers_traces_that_are_overwritten(
+    bytes_held: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gradients, "_WORTH_WAITING", 1)
+    monkeypatch.setattr(gradients, "_WAITING_BYTES", bytes_held)
+    net = network()
+    sums = GradientSums(net)
+    trace, expected = torch.zeros(5, 6, dtype=torch.float64), torch.zeros(3, 6, dtype=torch.float64)
+    for _ in range(7):
+        delta = draws(5, 3)
+        trace.mul_(0.5).add_(draws(5, 6))
+        expected += delta.t() @ trace
+        sums.add("readout", delta, trace)
+    sums.deposit()
+    torch.testing.assert_close(net.nodes["readout"].weight.grad, 2 * expected)
