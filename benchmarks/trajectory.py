@@ -17,9 +17,9 @@ from neuro.config import TrainConfig
 from neuro.data import Dataset
 from neuro.learning import LearningRule, OnlineRule, build_rule, rule_class
 from neuro.training.batches import epoch_order
+from neuro.training.classification import ClassificationSession
 from neuro.training.optimisers import learning_rate_factor, set_learning_rate
 from neuro.training.seeds import generator_for
-from neuro.training.classification import ClassificationSession
 
 RULE_OPTIONS: dict[str, dict[str, Any]] = {
     "opzo": {"inverse_alpha": "keep", "bias_correction": True},

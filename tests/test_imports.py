@@ -25,7 +25,6 @@ ALLOWED = {
     "neurons": {"surrogate", "kernels"},
     "layers": {"neurons", "surrogate", "kernels"},
     "models": {"layers", "neurons", "surrogate", "choices"},
-    "graph": {"kernels"},
     "learning": {"models", "layers", "neurons", "surrogate", "kernels", "choices"},
     "data": set(),
     "graph": {"data", "layers", "kernels", "choices"},

@@ -32,8 +32,8 @@ def models(
     json
         Print exactly one JSON object on stdout.
     """
-    from neuro.config.load import build
     from neuro.config.kinds import CLASSIFICATION
+    from neuro.config.load import build
     from neuro.config.merge import Settings, parse_assignment
     from neuro.models import MODELS, build_model, model_entry
 

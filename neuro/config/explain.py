@@ -6,12 +6,12 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from neuro.config.kinds import Kind
+from neuro.config.kinds import AnyKind
 from neuro.config.merge import Settings
 from neuro.errors import ConfigError, nearest
 
 
-def option_keys(kind: Kind, section: str, name: str) -> list[str]:
+def option_keys(kind: AnyKind, section: str, name: str) -> list[str]:
     """Return the keys that ``[section]`` takes when its name is ``name``."""
     options = kind.options[section].get(name)
     if options is None:
@@ -23,7 +23,7 @@ def option_keys(kind: Kind, section: str, name: str) -> list[str]:
     return ["name", *(key for key in own if key != "name")]
 
 
-def check_keys(settings: Settings, kind: Kind) -> None:
+def check_keys(settings: Settings, kind: AnyKind) -> None:
     """Raise on the first unknown key or name, naming the nearest known one.
 
     Raises:
@@ -52,12 +52,12 @@ def check_keys(settings: Settings, kind: Kind) -> None:
             _check_key(key, f"{section}.", keys, settings, (section, key))
 
 
-def explain(error: ValidationError, settings: Settings, kind: Kind) -> str:
+def explain(error: ValidationError, settings: Settings, kind: AnyKind) -> str:
     """Say in one line what pydantic found: key, value, source and reason of each error."""
     return " ".join(_explain_one(details, settings, kind) for details in error.errors())
 
 
-def _explain_one(details: Any, settings: Settings, kind: Kind) -> str:
+def _explain_one(details: Any, settings: Settings, kind: AnyKind) -> str:
     path = tuple(str(part) for part in details["loc"])
     if len(path) > 1 and path[1] in kind.options.get(path[0], ()):
         path = (path[0], *path[2:])
@@ -86,7 +86,7 @@ def _check_key(
     )
 
 
-def _default_name(kind: Kind, section: str) -> str:
+def _default_name(kind: AnyKind, section: str) -> str:
     default: Any = kind.config.model_fields[section].get_default(call_default_factory=True)
     name = default["name"] if isinstance(default, Mapping) else default.name
     return str(name)

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from neuro.config import presets
+from neuro.config.base import RunConfig
 from neuro.config.reason import DEFAULT_GRAPH, ReasonConfig
 from neuro.config.train import SGD, Adam, AdamW, Schedule, TrainConfig
 from neuro.encoding import ENCODINGS
@@ -13,10 +14,11 @@ from neuro.learning import RULES
 from neuro.models import MODELS
 
 AnyConfig: TypeAlias = TrainConfig | ReasonConfig
+Config = TypeVar("Config", bound=RunConfig)
 
 
 @dataclass(frozen=True)
-class Kind:
+class Kind(Generic[Config]):
     """One kind of run.
 
     Attributes:
@@ -29,7 +31,7 @@ class Kind:
         alternatives: keys that take the place of each other.
     """
 
-    config: type[TrainConfig] | type[ReasonConfig]
+    config: type[Config]
     chooser: str
     noun: str
     options: Mapping[str, Mapping[str, type]]
@@ -66,17 +68,13 @@ REASONING = Kind(
     default_dataset=DEFAULT_GRAPH,
     alternatives={"graph": "dataset", "dataset": "graph"},
 )
-KINDS = (CLASSIFICATION, REASONING)
+AnyKind: TypeAlias = Kind[Any]
+KINDS: tuple[AnyKind, ...] = (CLASSIFICATION, REASONING)
 
 
-def kind_of(name: str) -> Kind | None:
+def kind_of(name: str) -> AnyKind | None:
     """Return the kind of run that ``name`` trains, if it is a rule or a method."""
     return next((kind for kind in KINDS if name in kind.names), None)
-
-
-def kind_of_config(config: AnyConfig) -> Kind:
-    """Return the kind of run a configuration is for."""
-    return next(kind for kind in KINDS if isinstance(config, kind.config))
 
 
 def read_config(record: Mapping[str, Any]) -> AnyConfig:
@@ -85,5 +83,5 @@ def read_config(record: Mapping[str, Any]) -> AnyConfig:
     Raises:
         pydantic.ValidationError, NeuroError, TypeError: it is no configuration of this version.
     """
-    kind = REASONING if REASONING.chooser in record else CLASSIFICATION
+    kind: AnyKind = REASONING if REASONING.chooser in record else CLASSIFICATION
     return kind.config(**record)

@@ -7,7 +7,7 @@ directly over its own file.
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -18,9 +18,10 @@ from neuro.config.kinds import (
     KINDS,
     REASONING,
     AnyConfig,
+    AnyKind,
+    Config,
     Kind,
     kind_of,
-    kind_of_config,
 )
 from neuro.config.merge import NO_VALUE, Settings, parse_assignment
 from neuro.config.presets import preset_for, preset_names, read_file, read_preset
@@ -29,8 +30,6 @@ from neuro.config.train import TrainConfig
 from neuro.errors import ConfigError, nearest
 
 COMMAND_LINE = "the command line"
-
-Config = TypeVar("Config", TrainConfig, ReasonConfig)
 
 
 class LoadedConfig(NamedTuple):
@@ -128,7 +127,7 @@ def resume_config(
     _add_given(given, flags or {}, assignments)
     settings.add(saved.to_json(), "the run")
     _replay(given, settings)
-    kind = kind_of_config(saved)
+    kind = next(kind for kind in KINDS if isinstance(saved, kind.config))
     config = build(settings, kind)
     before, after = saved.training_settings(), config.training_settings()
     changed = [key for key in before if before[key] != after[key]]
@@ -143,10 +142,11 @@ def resume_config(
             f"A resumed run keeps its configuration, but this would change {changes}.{schedule} "
             f"Only {', '.join(sorted(OBSERVING))} may change; start a new run instead."
         )
-    return _of_kind(config, kind)
+    assert isinstance(config, type(saved))
+    return config
 
 
-def build(settings: Settings, kind: Kind) -> AnyConfig:
+def build(settings: Settings, kind: Kind[Config]) -> Config:
     """Check merged settings.
 
     Raises:
@@ -161,7 +161,7 @@ def build(settings: Settings, kind: Kind) -> AnyConfig:
 
 def _what_trains(
     name: str | None, given: Mapping[str, Any], file: Mapping[str, Any]
-) -> tuple[Kind, str]:
+) -> tuple[AnyKind, str]:
     """Return the kind of run, and the rule or method that is asked for."""
     for kind in KINDS:
         chosen = _chosen(kind.chooser, given)
@@ -191,7 +191,7 @@ def _all_names() -> str:
     return ", or ".join(f"a {kind.noun}: {', '.join(kind.names)}" for kind in KINDS)
 
 
-def _of_kind(config: AnyConfig, kind: Kind) -> Any:
+def _of_kind(config: AnyConfig, kind: Kind[Config]) -> Config:
     if not isinstance(config, kind.config):
         raise ConfigError(f'"{config.method_name}" is no {kind.noun}.')
     return config
@@ -234,7 +234,7 @@ def _chosen(key: str, *tables: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _base_preset(kind: Kind, given: Mapping[str, Any], file: Mapping[str, Any]) -> str | None:
+def _base_preset(kind: AnyKind, given: Mapping[str, Any], file: Mapping[str, Any]) -> str | None:
     if "preset" in file:
         return str(file["preset"])
     dataset = _chosen("dataset", given, file)
@@ -244,7 +244,7 @@ def _base_preset(kind: Kind, given: Mapping[str, Any], file: Mapping[str, Any]) 
 
 
 def _add_with_own_table(
-    settings: Settings, table: dict[str, Any], kind: Kind, chosen: str, source: str
+    settings: Settings, table: dict[str, Any], kind: AnyKind, chosen: str, source: str
 ) -> None:
     """Lay a file over what is there, and over that its table for what is being trained."""
     own = table.pop("for", {})

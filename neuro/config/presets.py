@@ -11,7 +11,6 @@ from typing import Any
 
 from neuro.errors import ConfigError, nearest
 
-
 DATA_PRESETS = "presets"
 GRAPH_PRESETS = "presets/graphs"
 

@@ -15,7 +15,7 @@ DEFAULT_GRAPH = "umls"
 if TYPE_CHECKING:
     Method = MethodOptions
 else:
-    Method = Union[tuple(method.options for method in METHODS.values())]
+    Method = Union[tuple(method.options for method in METHODS.values())]  # noqa: UP007 - built from a registry
 
 
 class ReasonConfig(RunConfig):

@@ -78,7 +78,7 @@ def rank_answers(
         scores = _all_scores(model, features, sources.to(device), kinds.to(device)).cpu()
         mask = known.mask(sources, kinds)
         end = ends[first + len(keys) - 1]
-        for part in order[begin:end].split(max(1, PAIRS_AT_ONCE // known.nodes)):
+        for part in torch.split(order[begin:end], max(1, PAIRS_AT_ONCE // known.nodes)):
             rows, answers = query[part] - first, queries.answers[part]
             ranks = filtered_ranks(scores[rows], answers, mask[rows])
             counted = ~mask[rows, answers]
@@ -88,10 +88,10 @@ def rank_answers(
             )
         begin = end
     places = order.argsort()
-    return Ranked(
-        *(Ranks(*(column[places] for column in Ranks.join(parts))) for parts in (found, itself)),
-        rate if isinstance(model, SpikingReasoner) else None,
+    masked, counted_too = (
+        Ranks(*(column[places] for column in Ranks.join(parts))) for parts in (found, itself)
     )
+    return Ranked(masked, counted_too, rate if isinstance(model, SpikingReasoner) else None)
 
 
 @torch.no_grad()
@@ -106,7 +106,7 @@ def score_links(
     device = graph.in_starts.device
     parts = [
         model.score_symmetric(graph, *part.to(device).unbind(1)).cpu()
-        for part in links.split(batch_size)
+        for part in torch.split(links, batch_size)
     ]
     return _numbers(torch.cat(parts))
 
@@ -118,7 +118,7 @@ def firing_rate_from(
     """Return spikes per neuron and step, mean over runs from the heads of links ``[n, 3]``."""
     device = graph.in_starts.device
     rate = 0.0
-    for part in links.split(batch_size):
+    for part in torch.split(links, batch_size):
         heads, kinds, _ = part.to(device).unbind(1)
         rate += model.firing_rate(model(graph, heads, kinds)) * len(part) / len(links)
     return rate
@@ -129,7 +129,7 @@ def _all_scores(model: Reasoner, features: Tensor, sources: Tensor, kinds: Tenso
 
     def parts() -> Iterator[Tensor]:
         nodes = torch.arange(len(features), device=features.device)
-        for some in nodes.split(max(1, PAIRS_AT_ONCE // len(sources))):
+        for some in torch.split(nodes, max(1, PAIRS_AT_ONCE // len(sources))):
             yield model.score(features, sources, kinds, some.expand(len(sources), -1))
 
     return _numbers(torch.cat(list(parts()), dim=1))

@@ -98,7 +98,7 @@ class ReasoningSession(Session):
         learn_from = self._learn_links if self.task.undirected else self._learn_facts
         loss = rate = 0.0
         correct = 0
-        for number, part in enumerate(chosen.split(self.config.batch_size)):
+        for number, part in enumerate(torch.split(chosen, self.config.batch_size)):
             generator = generator_for(
                 self.config.seed, "negatives", self.position.epoch, self.position.batch, number
             )

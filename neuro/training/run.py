@@ -13,8 +13,8 @@ from neuro.config import AnyConfig, TrainConfig
 from neuro.data import load_dataset
 from neuro.errors import DivergedError, NeuroError, UsageError
 from neuro.graph import load_graph, load_own_graph
-from neuro.training.classification import ClassificationSession
 from neuro.training.checkpoint import Checkpoint, load_checkpoint
+from neuro.training.classification import ClassificationSession
 from neuro.training.environment import computing, describe_environment
 from neuro.training.interrupts import StopSignals, TrainingInterrupted
 from neuro.training.loop import save_start, train_epochs

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from neuro.data import load_dataset
-from neuro.training.divergence import find_not_finite, total_norm
 from neuro.training.classification import ClassificationSession
+from neuro.training.divergence import find_not_finite, total_norm
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from neuro.data import load_dataset
-from neuro.training.evaluate import evaluate, mean_firing_rate
 from neuro.training.classification import ClassificationSession
+from neuro.training.evaluate import evaluate, mean_firing_rate
 
 
 @pytest.fixture

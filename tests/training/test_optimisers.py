@@ -8,13 +8,13 @@ import torch
 
 from neuro.data import load_dataset
 from neuro.errors import ConfigError
+from neuro.training.classification import ClassificationSession
 from neuro.training.optimisers import (
     learning_rate_factor,
     optimiser_tensors,
     restore_optimiser,
     set_learning_rate,
 )
-from neuro.training.classification import ClassificationSession
 
 OPTIMISERS = ["adam", "adamw", "sgd", {"name": "sgd", "momentum": 0.0}]
 

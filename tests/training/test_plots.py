@@ -5,8 +5,8 @@ import torch
 from PIL import Image
 
 from neuro.data import load_dataset
-from neuro.training.plots import draw_firing_rates, draw_learning_curve, draw_raster, record_spikes
 from neuro.training.classification import ClassificationSession
+from neuro.training.plots import draw_firing_rates, draw_learning_curve, draw_raster, record_spikes
 
 
 @pytest.fixture
