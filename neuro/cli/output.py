@@ -51,8 +51,8 @@ def print_summary(summary: "RunSummary") -> None:
         after = f" after epoch {metrics['epochs']}" if not rows else ""
         rows.append((name, form.format(metrics[measure]) + after))
         best = metrics.get(f"{measure}_best_validation")
-        if best is not None:
-            epoch = metrics["best_validation_epoch"]
+        epoch = metrics.get("best_validation_epoch")
+        if best is not None and epoch != metrics["epochs"]:
             which = f" after epoch {epoch}, the best of validation" if len(rows) == 1 else ""
             rows.append(("", form.format(best) + which))
     if "firing_rate" in metrics:

@@ -83,5 +83,6 @@ def read_config(record: Mapping[str, Any]) -> AnyConfig:
     Raises:
         pydantic.ValidationError, NeuroError, TypeError: it is no configuration of this version.
     """
-    kind: AnyKind = REASONING if REASONING.chooser in record else CLASSIFICATION
-    return kind.config(**record)
+    if REASONING.chooser in record:
+        return REASONING.config(**record)
+    return CLASSIFICATION.config(**record)
