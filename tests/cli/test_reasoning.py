@@ -100,7 +100,7 @@ def test_the_run_folder_is_named_after_method_graph_and_seed(train_graph):
 def test_an_embedded_graph_trains_with_its_preset(command):
     result = command(
         *("train", "nbfnet", "--dataset", "nations", *TINY, "--run-dir", "r", "--json"),
-        *("--set", "batches_per_epoch=5", "--batch-size=8"),
+        *("--set", "batches_per_epoch=5"),
     )
     assert result.code == 0, result.err
     assert json.loads(result.out)["dataset"] == "nations"

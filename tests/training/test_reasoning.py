@@ -170,7 +170,7 @@ def test_a_step_tells_the_mean_over_all_its_batches(graphs):
     losses.clear()
     learned = session.learn(Watch())
     assert learned.samples == 12
-    assert losses == sorted(losses[:4]) + [0.0]
+    assert losses == [*sorted(losses[:4]), 0.0]
     assert learned.loss == losses[3]
 
 
