@@ -27,6 +27,7 @@ ALLOWED = {
     "models": {"layers", "neurons", "surrogate", "choices"},
     "learning": {"models", "layers", "neurons", "surrogate", "kernels", "choices"},
     "data": set(),
+    "graph": {"data", "layers", "kernels"},
     "config": {"models", "learning", "data", "encoding"},
     "training": {"config", "learning", "models", "layers", "data", "encoding"},
     "cli": {"config", "training", "learning", "models", "data", "kernels", "hardware"},
@@ -37,7 +38,7 @@ ALLOWED = {
 OPTIONAL: dict[str, str] = {"triton": "neuro.kernels.*.gpu", "llvmlite": "neuro.kernels.*"}
 
 # What makes `neuro --help` slow; the commands import it inside their functions.
-HEAVY = {"torch", "numpy", "numba", "matplotlib", "sklearn", "h5py", "scipy"}
+HEAVY = {"torch", "numpy", "numba", "matplotlib", "sklearn", "h5py", "scipy", "networkx"}
 
 
 def sources() -> Iterator[tuple[str, Path]]:

@@ -1,0 +1,55 @@
+"""Graphs of facts: reading them, asking for missing facts, and judging the answers.
+
+Data and protocol only; what scores the candidates is not known here.
+"""
+
+from neuro.graph.answers import KnownAnswers
+from neuro.graph.datasets import GRAPHS, GraphEntry, find_graph, load_graph, load_own_graph
+from neuro.graph.links import link_prediction_task, load_links
+from neuro.graph.message_graph import MessageGraph
+from neuro.graph.objective import negative_sampling_loss
+from neuro.graph.queries import Queries, both_sides, head_queries, tail_queries
+from neuro.graph.ranking import (
+    LinkMetrics,
+    RankingMetrics,
+    Ranks,
+    filtered_ranks,
+    link_metrics,
+    ranking_metrics,
+)
+from neuro.graph.sampling import known_links, strict_negative_links, strict_negatives
+from neuro.graph.tasks import ReasoningTask, inductive_task, load_folder, transductive_task
+from neuro.graph.triples import KnowledgeGraph, Triple, read_triples
+
+__all__ = [
+    "GRAPHS",
+    "GraphEntry",
+    "KnowledgeGraph",
+    "KnownAnswers",
+    "LinkMetrics",
+    "MessageGraph",
+    "Queries",
+    "RankingMetrics",
+    "Ranks",
+    "ReasoningTask",
+    "Triple",
+    "both_sides",
+    "filtered_ranks",
+    "find_graph",
+    "head_queries",
+    "inductive_task",
+    "known_links",
+    "link_metrics",
+    "link_prediction_task",
+    "load_folder",
+    "load_graph",
+    "load_links",
+    "load_own_graph",
+    "negative_sampling_loss",
+    "ranking_metrics",
+    "read_triples",
+    "strict_negative_links",
+    "strict_negatives",
+    "tail_queries",
+    "transductive_task",
+]
