@@ -10,13 +10,14 @@ from benchmarks.figures import figures
 from benchmarks.gradients import gradients
 from benchmarks.grids import GRIDS
 from benchmarks.memory import EVENTS, memory
+from benchmarks.relational import relational
 from benchmarks.synapses import synapses
 from benchmarks.tables import tables
 from benchmarks.warm_start import warm_start
 
 
 def everything(*, data_dir: Path | None = None, jobs: int = 1) -> None:
-    """Run all grids, measure gradients, memory, synapses, warm start, draw, write the tables.
+    """Run all grids, measure gradients, memory, warm start and kernels, draw, write the tables.
 
     Takes hours; runs that are finished stay, stopped ones continue. Time per sample and per
     layer is measured beside other frameworks by `make bench-peers`. Grids for a GPU are left out
@@ -45,6 +46,8 @@ def everything(*, data_dir: Path | None = None, jobs: int = 1) -> None:
     warm_start()
     say("== synapses")
     synapses()
+    say("== relational")
+    relational()
     figures()
     tables()
 

@@ -61,10 +61,10 @@ def measure_here(row: Row) -> dict[str, float]:
     for parameter in [*network.parameters(), *rule.parameters()]:
         parameter.grad = None
     gc.collect()
-    before = _status("VmRSS")
+    before = status_mb("VmRSS")
     CLEAR_REFS.write_text("5")
     update(row.timesteps)
-    peak = _status("VmHWM")
+    peak = status_mb("VmHWM")
     return {"update_mb": peak - before, "process_mb": peak}
 
 
@@ -73,7 +73,8 @@ def _frames(row: Row, timesteps: int, generator: torch.Generator) -> Iterator[Te
         yield (torch.rand((row.batch_size, row.features), generator=generator) < 0.1).float()
 
 
-def _status(field: str) -> float:
+def status_mb(field: str) -> float:
+    """Return a field of this process's memory, in units of 2^20 bytes."""
     found = re.search(rf"^{field}:\s+(\d+) kB", STATUS.read_text(), re.MULTILINE)
     assert found is not None
     return int(found[1]) / 1024

@@ -433,6 +433,49 @@ def render_synapses(record: dict[str, Any], file: str) -> str:
     )
 
 
+def render_relational(record: dict[str, Any], file: str) -> str:
+    """Return the table of relational products beside torch's gather and scatter."""
+    most = str(max(record["threads"]))
+    rows = [
+        (
+            row["graph"],
+            row["aggregate"],
+            row["direction"],
+            f"{row['times'][most]['torch']['median_ms']:.0f}",
+            f"{row['times'][most]['neuro']['median_ms']:.1f}",
+            f"{row['times'][most]['torch_over_ours']['median']:.1f}",
+            f"{row['times']['1']['torch_over_ours']['median']:.1f}",
+            f"{row['memory_mb']['torch']:.0f}",
+            f"{row['memory_mb']['neuro']:.0f}",
+        )
+        for row in record["rows"]
+    ]
+    header = (
+        "graph",
+        "aggregate",
+        "direction",
+        "torch (ms)",
+        "neuro (ms)",
+        "torch / neuro",
+        "with 1 thread",
+        "torch (MiB)",
+        "neuro (MiB)",
+    )
+    return "\n".join(
+        [
+            "#### Messages on relational graphs",
+            "",
+            _table(header, rows),
+            "",
+            f"{_source(file, _machine(record))} Every row: `{record['command']}`. Medians of "
+            f"{record['rounds']} interleaved steps in one process, float32, graphs drawn with the "
+            "sizes and unevenness of the data sets named. Memory is what a step takes beyond its "
+            "operands, in a fresh process; torch gathers, multiplies and scatters.",
+            "",
+        ]
+    )
+
+
 RENDERERS: dict[str, Callable[[dict[str, Any], str], str]] = {
     "accuracy": render_accuracy,
     "gradients": render_gradients,
@@ -442,6 +485,7 @@ RENDERERS: dict[str, Callable[[dict[str, Any], str], str]] = {
     "kept": render_kept,
     "warm_start": render_warm_start,
     "synapses": render_synapses,
+    "relational": render_relational,
 }
 
 

@@ -16,6 +16,13 @@ from neuro.kernels.online_step.op import ONLINE_STEP, online_step
 from neuro.kernels.online_step.operands import OnlineStep
 from neuro.kernels.opzo.op import OPZO_UPDATE, opzo_response, opzo_update
 from neuro.kernels.packed_spikes.op import PACKED_SPIKES, pack_spikes, unpack_spikes
+from neuro.kernels.relational_graph import RelationalGraph
+from neuro.kernels.relational_spmm.op import (
+    RELATIONAL_SPMM,
+    Pna,
+    relational_pna,
+    relational_spmm,
+)
 from neuro.kernels.three_factor.op import THREE_FACTOR, three_factor, three_factor_gradient
 
 OPS: dict[str, Op[Any]] = {
@@ -29,6 +36,7 @@ OPS: dict[str, Op[Any]] = {
         THREE_FACTOR,
         EVENT_LINEAR,
         EVENT_CONV2D,
+        RELATIONAL_SPMM,
     )
 }
 
@@ -46,6 +54,8 @@ __all__ = [
     "NoiseStream",
     "OnlineStep",
     "Op",
+    "Pna",
+    "RelationalGraph",
     "add_event_gradient",
     "choose",
     "event_conv2d",
@@ -57,6 +67,8 @@ __all__ = [
     "opzo_response",
     "opzo_update",
     "pack_spikes",
+    "relational_pna",
+    "relational_spmm",
     "three_factor",
     "three_factor_gradient",
     "unpack_spikes",

@@ -19,6 +19,7 @@ class RelationalGraph(NamedTuple):
         out_starts: ``[N + 1]`` int64.
         out_destinations: ``[E]`` int32.
         out_relations: ``[E]`` int32.
+        out_places: ``[E]`` int32, where each edge stands in the list by destination.
     """
 
     in_starts: Tensor
@@ -27,6 +28,7 @@ class RelationalGraph(NamedTuple):
     out_starts: Tensor
     out_destinations: Tensor
     out_relations: Tensor
+    out_places: Tensor
 
     @property
     def nodes(self) -> int:
@@ -65,6 +67,8 @@ class RelationalGraph(NamedTuple):
                 )
         by_destination = destinations.argsort(stable=True)
         by_source = sources.argsort(stable=True)
+        places = torch.empty_like(by_destination, dtype=torch.int32)
+        places[by_destination] = torch.arange(len(places), dtype=torch.int32, device=places.device)
         return cls(
             _starts(destinations, nodes),
             sources[by_destination].int(),
@@ -72,6 +76,7 @@ class RelationalGraph(NamedTuple):
             _starts(sources, nodes),
             destinations[by_source].int(),
             relations[by_source].int(),
+            places[by_source],
         )
 
 

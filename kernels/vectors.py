@@ -40,15 +40,19 @@ def intrinsic(function: Callable[..., Any]) -> Callable[..., Any]:
     return found
 
 
-class _Writer:
-    """Writes vector code for arrays of one dtype."""
+class Writer:
+    """Writes vector code for arrays of one dtype: that of the argument at ``position``."""
 
-    def __init__(self, context: Any, builder: Any, signature: Any, length: int = 0) -> None:
+    def __init__(
+        self, context: Any, builder: Any, signature: Any, length: int = 0, position: int = 0
+    ) -> None:
         self.context, self.builder, self.signature = context, builder, signature
-        self.number = context.get_data_type(signature.args[0].dtype)
-        self.length = length or BYTES // (signature.args[0].dtype.bitwidth // 8)
+        dtype = signature.args[position].dtype
+        self.number = context.get_data_type(dtype)
+        self.bytes_per_number = dtype.bitwidth // 8
+        self.length = length or BYTES // self.bytes_per_number
         self.vector = ir.VectorType(self.number, self.length)
-        self.bytes_per_number = signature.args[0].dtype.bitwidth // 8
+        self.zero = ir.Constant(self.vector, None)
 
     def data(self, args: Sequence[Any], position: int) -> Any:
         array: Any = make_array(self.signature.args[position])  # type: ignore[no-untyped-call]
@@ -67,6 +71,17 @@ class _Writer:
 
     def element(self, base: Any, offset: Any) -> Any:
         return self.builder.load(self.builder.gep(base, [offset]))
+
+    def row(self, base: Any, offset: Any, width: Any, column: Any) -> Any:
+        """Return where a column is in the row that an element of an integer array names."""
+        number = self.builder.sext(self.element(base, offset), _INT)
+        return self.builder.add(self.builder.mul(number, width), column)
+
+    def constant(self, number: int) -> Any:
+        return ir.Constant(self.vector, [number] * self.length)
+
+    def narrow(self, place: Any) -> Any:
+        return self.builder.trunc(place, self.number)
 
     def spread(self, number: Any) -> Any:
         undefined = ir.Constant(self.vector, ir.Undefined)
@@ -128,12 +143,12 @@ def gather_rows(
 
     on rows of ``vectors`` vectors, in the order of e.
     """
-    count = _constant(vectors)
+    count = constant(vectors)
     place = types.intp
     kinds = (table, index, value, place, place, initial, place, result, place, vectors)
 
     def write(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        code = _Writer(context, builder, signature)
+        code = Writer(context, builder, signature)
         rows, indices, values = (code.data(args, k) for k in (0, 1, 2))
         sums = [code.load(code.data(args, 5), args[6], k) for k in range(count)]
         width = _INT(count * code.length)
@@ -163,11 +178,11 @@ def scatter_row(
 ) -> Any:
     """``table[index[e]] += value[e] * source[at:]`` for e in [start, stop), on rows of ``vectors``
     vectors."""
-    count = _constant(vectors)
+    count = constant(vectors)
     place = types.intp
 
     def write(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        code = _Writer(context, builder, signature)
+        code = Writer(context, builder, signature)
         rows, indices, values = (code.data(args, k) for k in (0, 1, 2))
         given = [code.load(code.data(args, 5), args[6], k) for k in range(count)]
         width = _INT(count * code.length)
@@ -201,11 +216,11 @@ def add_scaled(
 
     on rows of ``vectors`` vectors, ``width`` numbers.
     """
-    count = _constant(vectors)
+    count = constant(vectors)
     place = types.intp
 
     def write(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        code = _Writer(context, builder, signature)
+        code = Writer(context, builder, signature)
         targets, sources = code.data(args, 0), code.data(args, 3)
         factor = code.spread(args[5])
         width = _INT(count * code.length)
@@ -225,10 +240,10 @@ def add_scaled(
 @intrinsic
 def repeat_row(typing: Any, target: Any, times: Any, source: Any, at: Any, vectors: Any) -> Any:
     """Write ``source[at:]`` ``times`` times over, on rows of ``vectors`` vectors."""
-    count = _constant(vectors)
+    count = constant(vectors)
 
     def write(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        code = _Writer(context, builder, signature)
+        code = Writer(context, builder, signature)
         targets, width = code.data(args, 0), _INT(count * code.length)
         given = [code.load(code.data(args, 2), args[3], k) for k in range(count)]
         with code.loop(_INT(0), args[1]) as (row, _):
@@ -240,13 +255,13 @@ def repeat_row(typing: Any, target: Any, times: Any, source: Any, at: Any, vecto
     return None if count is None else (types.void(*kinds), write)
 
 
-def _constant(vectors: Any) -> Any:
-    """Return the number of vectors where the compiler knows it, as a constant of a closure.
+def constant(number: Any) -> Any:
+    """Return a whole number where the compiler knows it, as a constant of a closure.
 
     An instruction made for each number would do, but a kernel that captures one is compiled anew
     in every process: its place in the disk cache goes by what the closure holds.
     """
-    return vectors.literal_value if isinstance(vectors, types.IntegerLiteral) else None
+    return number.literal_value if isinstance(number, types.IntegerLiteral) else None
 
 
 @intrinsic
@@ -257,7 +272,7 @@ def transpose_square(
     place = types.intp
 
     def write(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        code = _Writer(context, builder, signature, SQUARE)
+        code = Writer(context, builder, signature, SQUARE)
 
         def row(start: Any, stride: Any, k: int) -> Any:
             return builder.add(start, builder.mul(stride, _INT(k)))
@@ -285,7 +300,7 @@ def _nonzero_word(typing: Any, source: Any, at: Any) -> Any:
     """Return bits k with ``source[at + k] != 0``, k below ``WORD``, as uint64."""
 
     def write(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        code = _Writer(context, builder, signature, WORD)
+        code = Writer(context, builder, signature, WORD)
         found = code.load(code.data(args, 0), args[1])
         unequal = builder.fcmp_unordered("!=", found, ir.Constant(code.vector, None))
         return builder.bitcast(unequal, _INT)

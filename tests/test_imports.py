@@ -27,7 +27,7 @@ ALLOWED = {
     "models": {"layers", "neurons", "surrogate", "choices"},
     "learning": {"models", "layers", "neurons", "surrogate", "kernels", "choices"},
     "data": set(),
-    "graph": {"data", "layers", "kernels"},
+    "graph": {"data", "layers", "surrogate", "kernels"},
     "config": {"models", "learning", "data", "encoding"},
     "training": {"config", "learning", "models", "layers", "data", "encoding"},
     "cli": {"config", "training", "learning", "models", "data", "kernels", "hardware"},

@@ -7,6 +7,7 @@ from neuro.graph.answers import KnownAnswers
 from neuro.graph.datasets import GRAPHS, GraphEntry, find_graph, load_graph, load_own_graph
 from neuro.graph.links import link_prediction_task, load_links
 from neuro.graph.message_graph import MessageGraph
+from neuro.graph.nbfnet import NBFNet
 from neuro.graph.objective import negative_sampling_loss
 from neuro.graph.queries import Queries, both_sides, head_queries, tail_queries
 from neuro.graph.ranking import (
@@ -28,6 +29,7 @@ __all__ = [
     "KnownAnswers",
     "LinkMetrics",
     "MessageGraph",
+    "NBFNet",
     "Queries",
     "RankingMetrics",
     "Ranks",
