@@ -14,8 +14,17 @@ import numpy as np
 Step = Callable[[], None]
 
 
-def take_turns(contenders: Mapping[str, Step], rounds: int, warm_up: int) -> dict[str, list[float]]:
-    """Return the seconds of each contender's step in each round, after untimed ones."""
+def take_turns(
+    contenders: Mapping[str, Step], rounds: int, warm_up: int, before: Step | None = None
+) -> dict[str, list[float]]:
+    """Return the seconds of each contender's step in each round, after untimed ones.
+
+    Args:
+        contenders: by name.
+        rounds: timed steps of each.
+        warm_up: untimed steps of each.
+        before: done untimed before each timed step, so that all find the caches alike.
+    """
     for _ in range(warm_up):
         for step in contenders.values():
             step()
@@ -24,6 +33,8 @@ def take_turns(contenders: Mapping[str, Step], rounds: int, warm_up: int) -> dic
     for _ in range(rounds):
         dice.shuffle(order)
         for name in order:
+            if before is not None:
+                before()
             started = time.perf_counter()
             contenders[name]()
             seconds[name].append(time.perf_counter() - started)

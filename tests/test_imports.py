@@ -27,7 +27,7 @@ ALLOWED = {
     "models": {"layers", "neurons", "surrogate", "choices"},
     "learning": {"models", "layers", "neurons", "surrogate", "kernels", "choices"},
     "data": set(),
-    "graph": {"data", "layers", "kernels", "choices"},
+    "graph": {"data", "layers", "surrogate", "kernels", "choices"},
     "config": {"models", "learning", "graph", "data", "encoding"},
     "training": {"config", "learning", "models", "layers", "graph", "data", "encoding"},
     "cli": {"config", "training", "learning", "models", "graph", "data", "kernels", "hardware"},

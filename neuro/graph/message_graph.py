@@ -118,10 +118,7 @@ class MessageGraph:
         arriving = self.in_places[facts].flatten().sort().values
         leaving = self.out_places[facts].flatten().sort().values
         into, out_of = _others(arriving, graph.edges), _others(leaving, graph.edges)
-        stands = torch.empty_like(graph.out_places)  # where each edge that stays comes to stand
-        stands.index_copy_(
-            0, into, torch.arange(len(into), dtype=stands.dtype, device=stands.device)
-        )
+        places = graph.out_places.index_select(0, out_of)
         return RelationalGraph(
             graph.in_starts - torch.searchsorted(arriving, graph.in_starts),
             graph.in_sources.index_select(0, into),
@@ -129,7 +126,7 @@ class MessageGraph:
             graph.out_starts - torch.searchsorted(leaving, graph.out_starts),
             graph.out_destinations.index_select(0, out_of),
             graph.out_relations.index_select(0, out_of),
-            stands[graph.out_places.index_select(0, out_of)],
+            places - torch.searchsorted(arriving, places, out_int32=True),
         )
 
     def to(self, device: torch.device | str) -> "MessageGraph":
