@@ -1,7 +1,6 @@
 """How a reasoner does on held-out triples: every node ranked, or links told from wrong ones."""
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -72,10 +71,11 @@ def rank_answers(
     for first in range(0, len(distinct), batch_size):
         keys = distinct[first : first + batch_size]
         sources, kinds = keys // (2 * relations), keys % (2 * relations)
-        features = model(graph, sources.to(device), kinds.to(device))
+        asked = sources.to(device), kinds.to(device)
+        features = model(graph, *asked)
         if isinstance(model, SpikingReasoner):
             rate += model.firing_rate(features) * len(keys) / len(distinct)
-        scores = _all_scores(model, features, sources.to(device), kinds.to(device)).cpu()
+        scores = _all_scores(model, features, *asked, nodes=graph.nodes).cpu()
         mask = known.mask(sources, kinds)
         end = ends[first + len(keys) - 1]
         for part in torch.split(order[begin:end], max(1, PAIRS_AT_ONCE // known.nodes)):
@@ -124,15 +124,16 @@ def firing_rate_from(
     return rate
 
 
-def _all_scores(model: Reasoner, features: Tensor, sources: Tensor, kinds: Tensor) -> Tensor:
+def _all_scores(
+    model: Reasoner, features: Any, sources: Tensor, kinds: Tensor, *, nodes: int
+) -> Tensor:
     """Return the logits of every node, ``[B, N]``."""
-
-    def parts() -> Iterator[Tensor]:
-        nodes = torch.arange(len(features), device=features.device)
-        for some in torch.split(nodes, max(1, PAIRS_AT_ONCE // len(sources))):
-            yield model.score(features, sources, kinds, some.expand(len(sources), -1))
-
-    return _numbers(torch.cat(list(parts()), dim=1))
+    everyone = torch.arange(nodes, device=sources.device)
+    parts = [
+        model.score(features, sources, kinds, some.expand(len(sources), -1))
+        for some in torch.split(everyone, max(1, PAIRS_AT_ONCE // len(sources)))
+    ]
+    return _numbers(torch.cat(parts, dim=1))
 
 
 def _numbers(scores: Tensor) -> Tensor:

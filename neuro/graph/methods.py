@@ -18,15 +18,14 @@ from neuro.kernels.relational_graph import RelationalGraph
 class Reasoner(Protocol):
     """Represents all nodes relative to a query's source, then scores candidates.
 
-    ``features = model(graph, heads [B], relations [B])``; the features of all nodes for each query.
+    What the features of all nodes are is the model's own affair: who trains or judges it hands them
+    back to it.
     """
 
-    def __call__(self, graph: RelationalGraph, heads: Tensor, relations: Tensor) -> Tensor:
-        """Return the features of every node for the queries ``(head, relation, ?)``."""
+    def __call__(self, graph: RelationalGraph, heads: Tensor, relations: Tensor) -> Any:
+        """Return the features of every node for the queries ``(head, relation, ?)``, each [B]."""
 
-    def score(
-        self, features: Tensor, heads: Tensor, relations: Tensor, candidates: Tensor
-    ) -> Tensor:
+    def score(self, features: Any, heads: Tensor, relations: Tensor, candidates: Tensor) -> Tensor:
         """Return the logits ``[B, C]`` of candidate tails ``[B, C]``."""
 
     def score_symmetric(
@@ -39,7 +38,7 @@ class Reasoner(Protocol):
 class SpikingReasoner(Reasoner, Protocol):
     """A reasoner whose features are made by spiking neurons."""
 
-    def firing_rate(self, features: Tensor) -> float:
+    def firing_rate(self, features: Any) -> float:
         """Return spikes per neuron and time step that lie behind the features."""
 
 

@@ -175,7 +175,7 @@ class ReasoningSession(Session):
         features = self.reasoner(graph, sources, relations)
         rate = None
         if isinstance(self.model, SpikingReasoner):
-            rate = self.model.firing_rate(features.detach())
+            rate = self.model.firing_rate(features)
         return self.reasoner.score(features, sources, relations, candidates), rate
 
     def _learn_links(
