@@ -42,7 +42,7 @@ def train_epochs(
                         f"{position.batch} of {session.steps_per_epoch}; saved.",
                         stop.received,
                     )
-            _end_epoch(session, log, progress, saver, epoch_started)
+            _end_epoch(session, log, progress, saver, stop, epoch_started)
     finally:
         stop.deferred = False
         progress.end()
@@ -117,7 +117,12 @@ def _train_batch(session: Session, log: MetricsLog, progress: Progress) -> None:
 
 
 def _end_epoch(
-    session: Session, log: MetricsLog, progress: Progress, saver: _Saver, started: float
+    session: Session,
+    log: MetricsLog,
+    progress: Progress,
+    saver: _Saver,
+    stop: StopSignals,
+    started: float,
 ) -> None:
     config, position, totals = session.config, session.position, session.totals
     epoch = position.epoch
@@ -132,7 +137,7 @@ def _end_epoch(
         "samples_per_second": totals.samples / totals.seconds,
     }
     names = ["last"]
-    held_out = session.validate()
+    held_out = _validate(session, saver, stop)
     if held_out:
         record |= held_out
         reached = held_out[f"validation_{session.validation_measure}"]
@@ -147,3 +152,15 @@ def _end_epoch(
     session.totals = Totals()
     saver.save(*names)
     progress.epoch(record)
+
+
+def _validate(session: Session, saver: _Saver, stop: StopSignals) -> dict[str, float]:
+    """Validate; where that takes long, a signal need not wait: the moment before it is saved."""
+    if session.validates_long:
+        saver.save("last")
+        stop.deferred = False
+        if stop.received is not None:  # while this was being saved
+            raise TrainingInterrupted("Stopped before the validation; saved.", stop.received)
+    held_out = session.validate()
+    stop.deferred = True
+    return held_out

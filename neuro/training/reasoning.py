@@ -52,6 +52,7 @@ class ReasoningSession(Session):
     """
 
     config: ReasonConfig
+    validates_long = True
 
     def __init__(
         self, config: ReasonConfig, task: ReasoningTask, device: torch.device, *, started: float

@@ -109,11 +109,13 @@ class Session(ABC):
     Attributes:
         validation_measure: what of a validation is largest in the best epoch; a key of what
             :meth:`validate` returns, after ``validation_``.
+        validates_long: whether a validation may take longer than a signal should wait.
         data_key: names the data where files of a user's may change under a run; None elsewhere.
         notes: what a user should know of the data.
     """
 
     validation_measure = "accuracy"
+    validates_long = False
     data_key: str | None = None
     notes: tuple[str, ...] = ()
 

@@ -202,6 +202,25 @@ def test_a_stopped_and_resumed_run_repeats_every_bit(tmp_path, graphs, graph, st
         )
 
 
+def test_a_signal_does_not_wait_for_a_validation(tmp_path, graphs, monkeypatch):
+    config = tiny(graphs / "ring")
+    train(config, run_dir=tmp_path / "straight")
+    whole = ReasoningSession.validate
+
+    def stopped(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise AssertionError("went on after the signal")
+
+    monkeypatch.setattr(ReasoningSession, "validate", stopped)
+    with pytest.raises(TrainingInterrupted, match=r"Stopped by SIGTERM.*--resume"):
+        train(config, run_dir=tmp_path / "stopped")
+    position = load_checkpoint(tmp_path / "stopped" / "checkpoints", "last").state["position"]
+    assert position == {"epoch": 1, "batch": 7, "step": 7}
+    monkeypatch.setattr(ReasoningSession, "validate", whole)
+    resume(tmp_path / "stopped")
+    assert tensor_files(tmp_path / "stopped") == tensor_files(tmp_path / "straight")
+
+
 def test_weights_follow_the_seed(tmp_path, graphs):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         torch.rand(3)
