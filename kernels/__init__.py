@@ -5,6 +5,8 @@ Importing this package is cheap: a compiled implementation is imported when firs
 
 from typing import Any
 
+from neuro.kernels.delayed_message.op import DELAYED_MESSAGE, delayed_message
+from neuro.kernels.delayed_message.operands import DelayedMessage
 from neuro.kernels.dispatch import Choice, Explanation, KernelError, Op, choose
 from neuro.kernels.dispatch import explain as _explain
 from neuro.kernels.event_conv2d.op import EVENT_CONV2D, event_conv2d
@@ -16,6 +18,7 @@ from neuro.kernels.online_step.op import ONLINE_STEP, online_step
 from neuro.kernels.online_step.operands import OnlineStep
 from neuro.kernels.opzo.op import OPZO_UPDATE, opzo_response, opzo_update
 from neuro.kernels.packed_spikes.op import PACKED_SPIKES, pack_spikes, unpack_spikes
+from neuro.kernels.relational_graph import RelationalGraph
 from neuro.kernels.three_factor.op import THREE_FACTOR, three_factor, three_factor_gradient
 
 OPS: dict[str, Op[Any]] = {
@@ -29,6 +32,7 @@ OPS: dict[str, Op[Any]] = {
         THREE_FACTOR,
         EVENT_LINEAR,
         EVENT_CONV2D,
+        DELAYED_MESSAGE,
     )
 }
 
@@ -41,13 +45,16 @@ def explain() -> list[Explanation]:
 __all__ = [
     "OPS",
     "Choice",
+    "DelayedMessage",
     "Explanation",
     "KernelError",
     "NoiseStream",
     "OnlineStep",
     "Op",
+    "RelationalGraph",
     "add_event_gradient",
     "choose",
+    "delayed_message",
     "event_conv2d",
     "event_linear",
     "explain",
