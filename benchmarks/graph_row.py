@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.memory_row import CLEAR_REFS, _status
+from benchmarks.memory_row import CLEAR_REFS, status_mb
 from benchmarks.peers.naive_messages import naive_messages
 from neuro.errors import UsageError
 from neuro.kernels import RelationalGraph, delayed_message
@@ -155,10 +155,10 @@ def measure_here(task: Task, contender: str, data_dir: Path) -> dict[str, float]
     problem = draw_problem(task, *read_graph(data_dir / task.folder))
     draw_small(task).run(contender)
     gc.collect()
-    before = _status("VmRSS")
+    before = status_mb("VmRSS")
     CLEAR_REFS.write_text("5")
     problem.run(contender)
-    return {"peak_memory_mb": _status("VmHWM") - before}
+    return {"peak_memory_mb": status_mb("VmHWM") - before}
 
 
 if __name__ == "__main__":
