@@ -7,7 +7,12 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from neuro.kernels.compiled import DTYPES, numba_unavailable
+from neuro.kernels.compiled import (
+    DTYPES,
+    numba_unavailable,
+    triton_devices,
+    triton_unavailable,
+)
 from neuro.kernels.delayed_message.operands import (
     DelayedMessage,
     Dynamics,
@@ -50,10 +55,17 @@ def _numba() -> Functions:
     return Functions(forward, backward)
 
 
+def _triton() -> Functions:
+    from neuro.kernels.delayed_message.gpu import backward, forward
+
+    return Functions(forward, backward)
+
+
 DELAYED_MESSAGE: Op[Any] = Op(
     "delayed_message",
     (
         Implementation("numba", _numba, ("cpu",), DTYPES, numba_unavailable),
+        Implementation("triton", _triton, triton_devices, DTYPES, triton_unavailable),
         Implementation("reference", _reference),
     ),
 )

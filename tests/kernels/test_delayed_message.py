@@ -1,5 +1,6 @@
 """Delayed messages: by hand, against autograd of a naive formulation, and bit for bit."""
 
+import importlib
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from torch import Tensor
 from neuro.kernels import DelayedMessage, KernelError, RelationalGraph, delayed_message
 from neuro.kernels.delayed_message.operands import Dynamics, pack, unpack
 
+CPU = importlib.import_module("neuro.kernels.delayed_message.cpu")
 DECAY = math.exp(-1 / 4)
 GAIN = math.e / 4
 NUMBERS: dict[str, Any] = {"decay": DECAY, "gain": GAIN}
@@ -179,9 +181,7 @@ def direction(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     """The way messages are sent on the CPU."""
     limits = {"push": math.inf, "pull": -1.0}
     if request.param in limits:
-        monkeypatch.setattr(
-            "neuro.kernels.delayed_message.cpu.PUSH_BELOW", limits[request.param]
-        )
+        monkeypatch.setattr(CPU, "PUSH_BELOW", limits[request.param])
     return str(request.param)
 
 
@@ -427,7 +427,7 @@ def test_credit_for_a_few_nodes_reaches_what_it_must(monkeypatch):
 )
 def test_any_graph(push, **sizes):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("neuro.kernels.delayed_message.cpu.PUSH_BELOW", push)
+        patch.setattr(CPU, "PUSH_BELOW", push)
         with_reference(draw(**sizes), patch)
 
 
