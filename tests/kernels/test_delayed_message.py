@@ -167,7 +167,10 @@ def naive(case: Case) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         history.append(spikes)
     decoded = sum(k * spikes for k, spikes in zip(case.read_out, history, strict=True))
     decoded = decoded.transpose(0, 1)
-    return decoded, history, list(torch.autograd.grad(decoded, given, weights_like(decoded)))
+    slopes = torch.autograd.grad(
+        decoded, given, weights_like(decoded), allow_unused=True, materialize_grads=True
+    )
+    return decoded, history, list(slopes)
 
 
 def close(found: list[Tensor], expected: list[Tensor], tolerance: float) -> None:
@@ -293,7 +296,7 @@ def test_the_trace_is_the_spikes_filtered_with_the_slope_of_the_response(rule):
     by_hand = (0.510, 0.265, 0.103, 0, -0.063, -0.097, -0.114, -0.118, -0.115, -0.107)
     kernel = [-each / factor for each in dynamics.trace_kernel(10)]
     assert kernel == pytest.approx(by_hand, abs=6e-4)
-    spikes = torch.rand(30, 1, dtype=torch.float64) < 0.4
+    spikes = (torch.rand(30, 1, dtype=torch.float64) < 0.4).double()
     single = double = torch.zeros(1, dtype=torch.float64)
     for t in range(30):
         double = DECAY * (double + single)
@@ -341,6 +344,7 @@ def test_one_synapse_and_one_spike(implementation, rule, table):
 @pytest.mark.parametrize("rule", RULES)
 def test_no_gradient_where_a_delay_reaches_back_before_the_first_step(implementation, rule):
     case = draw(steps=5, max_delay=6, rule=rule, strength=5.0)
+    case.drive[:] = 2.0  # fires at every step from the first
     case.delay[:, :, 0], case.delay[:, :, 1] = 4.0, 3.0
     gradient = learn(case)[1][1]
     assert not gradient[:, :, 0].any()
@@ -374,19 +378,19 @@ def test_a_hub_bit_for_bit(monkeypatch, direction, queries):
     case.graph = RelationalGraph.of(sources, relations, targets, nodes=40)
     assert int(case.graph.in_starts[1]) > 2**13
     with_reference(case, monkeypatch)
-    assert case.spikes()[:, 1:].double().mean() > 0.1
+    assert case.spikes()[:, 1:, 3:].double().mean() > 0.05
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(
-    ("strength", "rates"), [(0.6, (0, 0.004)), (4.0, (0.1, 0.5))], ids=["silent", "busy"]
+    ("strength", "rates"), [(0.6, (0, 0.004)), (12.0, (0.1, 0.5))], ids=["silent", "busy"]
 )
 def test_silent_and_busy_graphs_bit_for_bit(monkeypatch, direction, dtype, strength, rates):
     case = draw(
-        nodes=301, edges=1200, queries=3, neurons=64, steps=9, strength=strength, dtype=dtype
+        nodes=301, edges=2400, queries=3, neurons=64, steps=9, strength=strength, dtype=dtype
     )
     with_reference(case, monkeypatch)
-    rate = case.spikes().double().mean()
+    rate = case.spikes()[:, :, 6:].double().mean()
     assert rates[0] < rate < rates[1]
 
 
@@ -399,9 +403,9 @@ def test_a_bias_that_fires_wakes_every_node(monkeypatch, direction, rule):
 
 
 def test_credit_for_a_few_nodes_reaches_what_it_must(monkeypatch):
-    case = draw(nodes=60, edges=90, neurons=9, steps=10, strength=4.0)
+    case = draw(nodes=60, edges=240, neurons=9, steps=10, strength=8.0)
     of_decoded = torch.zeros(2, 60, 9, dtype=torch.float64)
-    of_decoded[0, 3], of_decoded[1, 41, 5] = 1.0, -2.0
+    of_decoded[0, 3], of_decoded[1, case.heads[1], 5] = 1.0, -2.0
     found = []
     for name in ("reference", "numba"):
         monkeypatch.setenv("NEURO_KERNELS", name)
@@ -506,7 +510,7 @@ def test_what_is_not_decoded_has_no_gradient(implementation):
     [
         ({"heads": torch.tensor([0, 13])}, "nodes 0 to 12"),
         ({"heads": torch.tensor([0])}, r"heads must be int64 \[2\]"),
-        ({"drive": torch.zeros(2, 5)}, "delay is .* float64"),
+        ({"drive": torch.zeros(2, 5)}, r"float64 on cpu; for drive \(2, 5\) torch.float32"),
         ({"drive": torch.zeros(2, 0)}, "d >= 1"),
         ({"delay": torch.zeros(2, 2, 5, dtype=torch.float64)}, "relation 2, delay has rows"),
         ({"delay": torch.full((3, 2, 5), 4.6, dtype=torch.float64)}, "round to 5 .. 5"),
