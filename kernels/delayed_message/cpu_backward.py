@@ -1,9 +1,11 @@
 """Back through all T steps of one query on the CPU, without a tensor of edges.
 
-What comes back to a node at step t is gathered over the edges out of it: each destination keeps
-the credit of its messages for as many steps as the longest delay, and every neuron picks the step
-its delay points at. The product with the source's trace is the gradient of the delay. A node is
-left out until credit first reaches it, exactly: until then all of it is zero.
+At each step every node learns what its messages' sums are worth, and then each source looks over
+its edges: what an edge's destination credits it with at step t goes back to the steps its delays
+point at, and the product with the source's trace there is the gradient of the delay. Only one row
+of a destination is read for an edge; the rows of the longest delay that are written are the
+source's own. A node is left out until credit first reaches it, exactly: until then all of it is
+zero.
 """
 
 from typing import Any, NamedTuple
@@ -25,6 +27,7 @@ from neuro.kernels.delayed_message.operands import WORD
 from neuro.kernels.delayed_message.vectors import (
     add_product,
     add_row,
+    deal,
     mix_rows,
     pick,
     retreat,
@@ -72,9 +75,9 @@ class Credit(NamedTuple):
         reached: whether it did, ``[N]``.
         to_potential: of v, ``[N, P]``.
         to_current: of I.
-        messages: of messages that arrived, at the last ``delays + 1`` steps gone back through,
-            ``[N, delays + 1, P]``.
+        messages: of what arrived at this step.
         direct: the same of the exact rule, or empty.
+        to_spikes: of the last spikes, ``[N, delays, P]``: of step t at ``t % delays``.
         slope: of a step's spikes, ``[N + 1, P]``.
     """
 
@@ -83,6 +86,7 @@ class Credit(NamedTuple):
     to_current: Array
     messages: Array
     direct: Array
+    to_spikes: Array
     slope: Array
 
 
@@ -90,13 +94,13 @@ class Credit(NamedTuple):
 def new_credit(nodes: int, neurons: Neurons, exact: bool) -> Credit:
     """Return one to be used for one query after another; memory is taken as credit spreads."""
     width, dtype = neurons.words * WORD, neurons.table.dtype
-    kept = nodes * (neurons.delays + 1) * width
     return Credit(
         np.empty(nodes, np.uint8),
         np.empty(nodes * width, dtype),
         np.empty(nodes * width, dtype),
-        np.empty(kept, dtype),
-        np.empty(kept if exact else 0, dtype),
+        np.empty(nodes * width, dtype),
+        np.empty(nodes * width if exact else 0, dtype),
+        np.empty(nodes * neurons.delays * width, dtype),
         np.empty((nodes + 1) * width, dtype),
     )
 
@@ -113,60 +117,81 @@ def _slopes(charged: Array, slope: Array, numbers: Array, sharpness: Any) -> Non
 
 
 @numba.njit(nogil=True, cache=True)
-def _is_zero(row: Array) -> bool:
-    for k in range(0, row.size, WORD):
-        if nonzero_word(row, k, WORD) != 0:
-            return False
-    return True
+def _is_zero(numbers: Array, first: int, last: int) -> bool:
+    found = np.uint64(0)
+    for k in range(first, last, WORD):
+        found |= nonzero_word(numbers, k, WORD)
+    return found == 0
 
 
 @numba.njit(nogil=True, cache=True)
 def _reach(credit: Credit, node: int, width: int, delays: int) -> None:
     credit.reached[node] = 1
-    credit.to_potential[node * width : (node + 1) * width] = 0
-    credit.to_current[node * width : (node + 1) * width] = 0
-    kept = (delays + 1) * width
-    credit.messages[node * kept : (node + 1) * kept] = 0
+    for k in range(node * width, (node + 1) * width):
+        credit.to_potential[k] = 0
+        credit.to_current[k] = 0
+        credit.messages[k] = 0
     if credit.direct.size > 0:
-        credit.direct[node * kept : (node + 1) * kept] = 0
+        for k in range(node * width, (node + 1) * width):
+            credit.direct[k] = 0
+    for k in range(node * delays * width, (node + 1) * delays * width):
+        credit.to_spikes[k] = 0
 
 
 @numba.njit(nogil=True, cache=True)
-def _gather(
+def _credit_sources(
     edges: Edges,
     query: Query,
     neurons: Neurons,
+    loss: Loss,
+    state: State,
     credit: Credit,
-    node: int,
-    offsets: Array,
-    flow: Array,
-    picked: Array,
-    trace: Array,
-    traced: bool,
+    spikes: Array,
+    t: int,
     to_delay: Array,
 ) -> None:
-    """Sum what edges out of a node bring back, and add what they tell of their delays."""
-    words, delays = neurons.words, neurons.delays
-    width = words * WORD
-    kept = (delays + 1) * width
-    destinations, relations, masks = edges.out_destinations, edges.out_relations, query.masks
-    reached, messages, direct = credit.reached, credit.messages, credit.direct
-    flow[:width] = 0
-    for e in range(edges.out_starts[node], edges.out_starts[node + 1]):
-        y = np.int64(destinations[e])
-        if reached[y] == 0:
-            continue
-        r = np.int64(relations[e])
-        for w in range(words):
-            k = w * WORD
-            at = y * kept + k
-            mask_at = r * delays * words + w
-            pick(messages, at, offsets, masks, mask_at, words, delays, picked, 0)
-            add_row(flow, k, picked, 0)
-            if traced:
-                if direct.size > 0:
-                    pick(direct, at, offsets, masks, mask_at, words, delays, picked, 0)
-                add_product(to_delay, r * width + k, picked, 0, trace, k)
+    """Bring what step t credits messages with back to the spikes and delays they came from."""
+    words, delays, steps = neurons.words, neurons.delays, neurons.steps
+    width, reach = words * WORD, min(delays, t)
+    starts, destinations, relations = (
+        edges.out_starts,
+        edges.out_destinations,
+        edges.out_relations,
+    )
+    masks, reached, messages, direct = query.masks, credit.reached, credit.messages, credit.direct
+    to_spikes, earliest, kernel = credit.to_spikes, state.earliest, loss.trace
+    dtype = messages.dtype
+    traces, picked = np.zeros(reach * width, dtype), np.zeros(WORD, dtype)
+    offsets = np.empty(reach, np.int64)
+    for j in range(reach):
+        offsets[j] = (t - 1 - j) % delays * width
+    for node in range(reached.size):
+        traced = False
+        for e in range(starts[node], starts[node + 1]):
+            y = np.int64(destinations[e])
+            if reached[y] != 1:
+                continue
+            if reached[node] == 0:
+                _reach(credit, node, width, delays)
+                reached[node] = 2  # at this step there is no credit of its own
+            if not traced and earliest[node] < t:
+                traced = True
+                for j in range(reach):
+                    for w in range(words):
+                        at = (node * steps + t - 1 - j) * words + w
+                        to = j * width + w * WORD
+                        weigh_bits(spikes, at, -words, kernel, t - j, traces, to)
+            r = np.int64(relations[e])
+            for w in range(words):
+                k, mask_at = w * WORD, r * delays * words + w
+                at, base = y * width + k, node * delays * width + k
+                deal(to_spikes, base, offsets, masks, mask_at, words, reach, messages, at)
+                if traced:
+                    pick(traces, masks, mask_at, words, reach, picked, 0, width, k)
+                    if loss.exact:
+                        add_product(to_delay, r * width + k, picked, 0, direct, at)
+                    else:
+                        add_product(to_delay, r * width + k, picked, 0, messages, at)
 
 
 @numba.njit(nogil=True, cache=True)
@@ -174,6 +199,87 @@ def _flush(partial: Array, total: Array) -> None:
     for i in range(partial.size):
         total[i] += partial[i]
         partial[i] = 0
+
+
+@numba.njit(nogil=True, cache=True)
+def _credit_nodes(
+    edges: Edges,
+    query: Query,
+    neurons: Neurons,
+    loss: Loss,
+    state: State,
+    credit: Credit,
+    standing: int,
+    spikes: Array,
+    charged: Array,
+    heard: Array,
+    of_decoded: Array,
+    t: int,
+    to_table: Array,
+    to_bias: Array,
+    to_drive: Array,
+) -> None:
+    """Take every node that credit has reached back through step t.
+
+    At t = 0 the drive of the head is all that is left to learn of.
+    """
+    nodes, words, delays = state.row_of.size, neurons.words, neurons.delays
+    width, dtype = words * WORD, neurons.table.dtype
+    through, to_charged = np.zeros(width, dtype), np.zeros(width, dtype)
+    to_linear = np.zeros(width, dtype)
+    index, value = np.empty(width, np.uint32), np.empty(width, dtype)
+    reached, row_of, to_spikes = credit.reached, state.row_of, credit.to_spikes
+    to_potential, to_current = credit.to_potential, credit.to_current
+    messages, direct, slope = credit.messages, credit.direct, credit.slope
+    numbers, table, factor = neurons.numbers, loss.back_table, loss.read_out[t]
+    for node in range(nodes):
+        if reached[node] == 0 or (t == 0 and node != query.head):
+            continue
+        reached[node] = 1
+        row = np.int64(row_of[node])
+        if row >= standing:
+            row = 0
+        given, flow = node * width, (node * delays + t % delays) * width
+        for w in range(words):
+            k = w * WORD
+            retreat(
+                to_potential,
+                to_current,
+                given + k,
+                to_spikes,
+                flow + k,
+                of_decoded,
+                given + k,
+                factor,
+                slope,
+                charged,
+                (t * (nodes + 1) + row) * width + k,
+                row * width + k,
+                through,
+                to_charged,
+                to_linear,
+                k,
+                numbers,
+            )
+        for k in range(flow, flow + width):
+            to_spikes[k] = 0
+        if node == query.head:
+            for k in range(width):
+                to_drive[k] += to_charged[k]
+        if t == 0:
+            continue
+        for w in range(words):
+            k = w * WORD
+            add_row(to_bias, k, to_linear, k)
+            mix_rows(table, k * width, to_linear, 0, width // 4, messages, given + k)
+            if loss.exact:
+                mix_rows(table, k * width, through, 0, width // 4, direct, given + k)
+        if row > 0 and heard[t * (nodes + 1) + row]:
+            hear(edges, query.masks, neurons, state, spikes, t, node, 0)
+            events = list_arrived(state.counts, state.arrived, 0, words, index, value)
+            for w in range(words):
+                k = w * WORD
+                scatter_events(to_table, k * width, index, value, events, to_linear, k)
 
 
 @numba.njit(nogil=True, cache=True)
@@ -207,121 +313,41 @@ def go_back(
         of_decoded: ``[N, P]``.
         found: to be filled.
     """
-    nodes, words, steps = state.row_of.size, neurons.words, neurons.steps
-    delays, width, dtype = neurons.delays, words * WORD, neurons.table.dtype
-    flow, picked, trace = np.zeros(width, dtype), np.zeros(WORD, dtype), np.zeros(width, dtype)
-    through, to_charged = np.zeros(width, dtype), np.zeros(width, dtype)
-    to_linear = np.zeros(width, dtype)
-    index, value = np.empty(width, np.uint32), np.empty(width, dtype)
-    offsets = np.empty(delays, np.int64)
+    steps = neurons.steps
+    nodes, width = state.row_of.size, neurons.words * WORD
+    dtype = neurons.table.dtype
     to_table, to_bias = np.zeros(neurons.table.size, dtype), np.zeros(width, dtype)
-    kept = (delays + 1) * width
     credit.reached[:] = 0
-    silence(state, 0, words)  # a row to hear in
+    for node in range(nodes):
+        if not _is_zero(of_decoded, node * width, (node + 1) * width):
+            _reach(credit, node, width, neurons.delays)
+    silence(state, 0, neurons.words)  # a row to hear in
     standing = rows  # rows that stand for their nodes at step t
     for t in range(steps - 1, -1, -1):
         while standing > 1 and state.woke[standing - 1] > t:
             standing -= 1
-        at_t = t * (nodes + 1) * width
+        first = t * (nodes + 1) * width
+        length = standing * width
+        slope = credit.slope[:length]
+        _slopes(charged[first : first + length], slope, neurons.numbers, loss.sharpness)
+        _credit_nodes(
+            edges,
+            query,
+            neurons,
+            loss,
+            state,
+            credit,
+            standing,
+            spikes,
+            charged,
+            heard,
+            of_decoded,
+            t,
+            to_table,
+            to_bias,
+            found.drive,
+        )
         if t > 0:
-            length = standing * width
-            _slopes(
-                charged[at_t : at_t + length],
-                credit.slope[:length],
-                neurons.numbers,
-                loss.sharpness,
-            )
-        else:
-            _slopes(
-                charged[at_t + width : at_t + 2 * width],
-                credit.slope[width : 2 * width],
-                neurons.numbers,
-                loss.sharpness,
-            )
-        for j in range(delays):
-            offsets[j] = (t + 1 + j) % (delays + 1) * width
-        here = t % (delays + 1) * width
-        for node in range(nodes if t > 0 else 1):
-            if t == 0:  # the drive is all that is left to learn of
-                node = query.head
-            traced = state.earliest[node] <= t
-            if traced:
-                for w in range(words):
-                    at = (node * steps + t) * words + w
-                    weigh_bits(spikes, at, -words, loss.trace, t + 1, trace, w * WORD)
-            _gather(
-                edges,
-                query,
-                neurons,
-                credit,
-                node,
-                offsets,
-                flow,
-                picked,
-                trace,
-                traced,
-                found.delay,
-            )
-            given = node * width
-            if credit.reached[node] == 0:
-                if _is_zero(flow) and _is_zero(of_decoded[given : given + width]):
-                    continue
-                _reach(credit, node, width, delays)
-            row = np.int64(state.row_of[node])
-            if row >= standing:
-                row = 0
-            for w in range(words):
-                k = w * WORD
-                retreat(
-                    credit.to_potential,
-                    credit.to_current,
-                    given + k,
-                    flow,
-                    k,
-                    of_decoded,
-                    given + k,
-                    loss.read_out[t],
-                    credit.slope,
-                    charged,
-                    at_t + row * width + k,
-                    row * width + k,
-                    through,
-                    to_charged,
-                    to_linear,
-                    neurons.numbers,
-                )
-            if node == query.head:
-                for k in range(width):
-                    found.drive[k] += to_charged[k]
-            if t == 0:
-                break
-            for w in range(words):
-                k = w * WORD
-                add_row(to_bias, k, to_linear, k)
-                mix_rows(
-                    loss.back_table,
-                    k * width,
-                    to_linear,
-                    0,
-                    width // 4,
-                    credit.messages,
-                    node * kept + here + k,
-                )
-                if loss.exact:
-                    mix_rows(
-                        loss.back_table,
-                        k * width,
-                        through,
-                        0,
-                        width // 4,
-                        credit.direct,
-                        node * kept + here + k,
-                    )
-            if row > 0 and heard[t * (nodes + 1) + row]:
-                hear(edges, query.masks, neurons, state, spikes, t, node, 0)
-                events = list_arrived(state.counts, state.arrived, 0, words, index, value)
-                for w in range(words):
-                    k = w * WORD
-                    scatter_events(to_table, k * width, index, value, events, to_linear, k)
+            _credit_sources(edges, query, neurons, loss, state, credit, spikes, t, found.delay)
         _flush(to_table, found.table)
         _flush(to_bias, found.bias)

@@ -328,7 +328,9 @@ def propagate(
                 k = w * WORD
                 if t == 0:  # there is no current yet
                     threshold = neurons.numbers[2]
-                    word = _start(state, row * width + k, drive, undriven + k, charged, base + k, threshold)
+                    word = _start(
+                        state, row * width + k, drive, undriven + k, charged, base + k, threshold
+                    )
                 else:
                     if events > 0:
                         mix_events(neurons.table, k * width, index, value, events, mixed, k)
@@ -375,7 +377,7 @@ def propagate(
 
 @numba.njit(nogil=True, cache=True)
 def _start(
-    state: State, at: int, drive: Array, k: int, charged: Array, base: int, threshold: Any
+    state: State, at: int, drive: Array, k: int, charged: Array, base: int, numbers: Array
 ) -> Any:
     """Take a row of neurons through step 0: the drive alone charges it, and no current flows."""
     word = np.uint32(0)
@@ -383,7 +385,7 @@ def _start(
         u = drive[k + i]
         charged[base + i] = u
         state.current[at + i] = 0
-        fired = u >= threshold
+        fired = u >= numbers[2]
         word |= np.uint32(fired) << np.uint32(i)
         state.potential[at + i] = 0 if fired else u
     return word

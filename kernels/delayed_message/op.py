@@ -31,9 +31,7 @@ class _Forward(Protocol):
 
 
 class _Backward(Protocol):
-    def __call__(
-        self, of_decoded: Tensor, operands: Operands, dynamics: Dynamics
-    ) -> Gradients: ...
+    def __call__(self, of_decoded: Tensor, operands: Operands, dynamics: Dynamics) -> Gradients: ...
 
 
 class Functions(NamedTuple):

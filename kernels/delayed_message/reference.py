@@ -46,7 +46,7 @@ def forward(operands: Operands, dynamics: Dynamics) -> DelayedMessage:
 @torch.no_grad()
 def backward(of_decoded: Tensor, operands: Operands, dynamics: Dynamics) -> Gradients:
     """Run all steps again, then back through them."""
-    graph, heads, drive, delay, weight, bias, read_out = operands
+    _, heads, drive, delay, weight, bias, read_out = operands
     history = list(_steps(operands, dynamics))
     traces = _traces(history, dynamics)
     psi = DERIVATIVES["sigmoid"]
@@ -115,7 +115,7 @@ def _steps(operands: Operands, dynamics: Dynamics) -> Iterator[_Step]:
 
 
 def _linear(arrived: Tensor, weight: Tensor) -> Tensor:
-    """``W @ arrived``, from the first neuron to the last, products rounded before they are added."""
+    """``W @ arrived``, from the first neuron to the last, each product rounded."""
     total = torch.zeros_like(arrived)
     for k in range(len(weight)):
         total = total + arrived[..., k : k + 1] * weight[:, k]

@@ -208,31 +208,59 @@ def add_row(typing: Any, target: Any, to: Any, source: Any, at: Any) -> Any:
 def pick(
     typing: Any,
     source: Any,
-    base: Any,
-    offsets: Any,
     masks: Any,
     at: Any,
     step: Any,
     times: Any,
     target: Any,
     to: Any,
+    pace: Any,
+    frm: Any,
 ) -> Any:
-    """``target[to + i] = source[base + offsets[j] + i]``, j the mask ``masks[at + j * step]`` that
-    has bit i, 0 if none does; rows whose mask is empty are not read."""
+    """``target[to + i] = source[frm + j * pace + i]``, j the mask ``masks[at + j * step]`` that has
+    bit i, 0 if none of those below ``times`` does."""
 
     def write(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         code = _Writer(context, builder, signature, args)
         held = code.variable(_row(code.number(0)))
-        with code.count(args[6]) as loop:
-            mask = code.element(3, builder.add(args[4], builder.mul(loop.index, args[5])))
-            with builder.if_then(builder.icmp_unsigned("!=", mask, _WORD(0))):
-                place = builder.add(args[1], code.element(2, loop.index))
-                chosen = builder.select(code.bits(mask), code.row(0, place), builder.load(held))
-                builder.store(chosen, held)
-        code.keep(builder.load(held), 7, args[8])
+        with code.count(args[4]) as loop:
+            mask = code.element(1, builder.add(args[2], builder.mul(loop.index, args[3])))
+            row = code.row(0, builder.add(args[8], builder.mul(loop.index, args[7])))
+            builder.store(builder.select(code.bits(mask), row, builder.load(held)), held)
+        code.keep(builder.load(held), 5, args[6])
         return context.get_dummy_value()
 
-    kinds = (source, _place, offsets, masks, _place, _place, _place, target, _place)
+    kinds = (source, masks, _place, _place, _place, target, _place, _place, _place)
+    return types.void(*kinds), write
+
+
+@intrinsic
+def deal(
+    typing: Any,
+    target: Any,
+    base: Any,
+    offsets: Any,
+    masks: Any,
+    at: Any,
+    step: Any,
+    times: Any,
+    source: Any,
+    frm: Any,
+) -> Any:
+    """``target[base + offsets[j] + i] += source[frm + i]`` where the mask ``masks[at + j * step]``
+    has bit i, for j below ``times``."""
+
+    def write(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        code = _Writer(context, builder, signature, args)
+        given = code.row(7, args[8])
+        with code.count(args[6]) as loop:
+            mask = code.element(3, builder.add(args[4], builder.mul(loop.index, args[5])))
+            place = builder.add(args[1], code.element(2, loop.index))
+            row = code.row(0, place)
+            code.keep(builder.select(code.bits(mask), builder.fadd(row, given), row), 0, place)
+        return context.get_dummy_value()
+
+    kinds = (target, _place, offsets, masks, _place, _place, _place, source, _place)
     return types.void(*kinds), write
 
 
@@ -297,9 +325,10 @@ def retreat(
     through: Any,
     to_charged: Any,
     to_linear: Any,
+    result: Any,
     numbers: Any,
 ) -> Any:
-    """Go back through a step of a row of neurons; all results go to ``frm`` in their arrays::
+    """Go back through a step of a row of neurons; results go to ``result`` in their arrays::
 
         through    = slope[origin:] * (flow + weight * of_decoded[given:] - to_potential * u)
         to_charged = through + (0 where u >= threshold, else to_potential)
@@ -311,7 +340,7 @@ def retreat(
 
     def write(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         code = _Writer(context, builder, signature, args)
-        decay, gain, threshold = (code.spread(code.element(15, _INT(k))) for k in range(3))
+        decay, gain, threshold = (code.spread(code.element(16, _INT(k))) for k in range(3))
         u, potential = code.row(9, args[10]), code.row(0, args[2])
         credit = code.add_product(code.row(3, args[4]), code.spread(args[7]), code.row(5, args[6]))
         credit = builder.fsub(credit, builder.fmul(potential, u))
@@ -322,11 +351,11 @@ def retreat(
         current = builder.fadd(code.row(1, args[2]), total)
         code.keep(builder.fmul(decay, total), 0, args[2])
         code.keep(builder.fmul(decay, current), 1, args[2])
-        code.keep(direct, 12, args[4])
-        code.keep(total, 13, args[4])
-        code.keep(builder.fmul(gain, current), 14, args[4])
+        code.keep(direct, 12, args[15])
+        code.keep(total, 13, args[15])
+        code.keep(builder.fmul(gain, current), 14, args[15])
         return context.get_dummy_value()
 
     rows = (to_potential, to_current, _place, flow, _place, of_decoded, _place)
     rest = (of_decoded.dtype, slope, charged, _place, _place, through, to_charged, to_linear)
-    return types.void(*rows, *rest, numbers), write
+    return types.void(*rows, *rest, _place, numbers), write

@@ -95,7 +95,9 @@ def draw(
 def learn(case: Case, of_decoded: Tensor | None = None) -> tuple[DelayedMessage, list[Tensor]]:
     """Return what a call gives and the gradients of a loss that weighs every output differently."""
     given = [each.detach().requires_grad_() for each in case.learnt]
-    found = delayed_message(case.graph, case.heads, *given, case.read_out, **NUMBERS, **case.options)
+    found = delayed_message(
+        case.graph, case.heads, *given, case.read_out, **NUMBERS, **case.options
+    )
     if of_decoded is None:
         of_decoded = weights_like(found.decoded)
     return found, list(torch.autograd.grad(found.decoded, given, of_decoded))
@@ -373,8 +375,16 @@ def test_a_hub_bit_for_bit(monkeypatch, direction, queries):
     sources, relations, targets = draw_edges(40, 9000, 4, generator)
     targets[: 2**13 + 3] = 0
     steps = 4 if queries == 33 else 7
-    case = draw(nodes=40, relations=4, queries=queries, neurons=32, steps=steps, strength=4.0,
-                dtype=torch.float32, seed=queries)
+    case = draw(
+        nodes=40,
+        relations=4,
+        queries=queries,
+        neurons=32,
+        steps=steps,
+        strength=4.0,
+        dtype=torch.float32,
+        seed=queries,
+    )
     case.graph = RelationalGraph.of(sources, relations, targets, nodes=40)
     assert int(case.graph.in_starts[1]) > 2**13
     with_reference(case, monkeypatch)
