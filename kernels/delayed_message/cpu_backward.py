@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuro.kernels.delayed_message.cpu_forward import (
+    AHEAD,
     Edges,
     Neurons,
     Query,
@@ -30,6 +31,7 @@ from neuro.kernels.delayed_message.vectors import (
     deal,
     mix_rows,
     pick,
+    prefetch,
     retreat,
     scatter_events,
     weigh_bits,
@@ -168,6 +170,9 @@ def _credit_sources(
     for node in range(reached.size):
         traced = False
         for e in range(starts[node], starts[node + 1]):
+            ahead = np.int64(destinations[min(e + AHEAD, destinations.size - 1)])
+            if reached[ahead] == 1:
+                prefetch(messages, ahead * width, WORD)
             y = np.int64(destinations[e])
             if reached[y] != 1:
                 continue

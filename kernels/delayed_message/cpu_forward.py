@@ -16,13 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuro.kernels.delayed_message.operands import WORD
-from neuro.kernels.delayed_message.vectors import add_bits, advance, mix_events
+from neuro.kernels.delayed_message.vectors import add_bits, advance, mix_events, prefetch
 from neuro.kernels.vectors import count_bits, lowest_bit
 
 Array = NDArray[Any]
 
 PUSH_BELOW = 0.5
 """Share of all edges that a step may push along before it pulls."""
+
+AHEAD = 16
+"""Edges between the one at work and the one whose far end is fetched."""
 
 
 class Edges(NamedTuple):
@@ -203,6 +206,9 @@ def hear(
     counts, arrived = state.counts, state.arrived
     reach = min(delays, t)
     for e in range(edges.in_starts[y], edges.in_starts[y + 1]):
+        ahead = np.int64(sources[min(e + AHEAD, sources.size - 1)])
+        if latest[ahead] >= t - reach:
+            prefetch(spikes, (ahead * steps + t - reach) * words, 1)
         x = np.int64(sources[e])
         if latest[x] < t - reach or earliest[x] >= t:
             continue

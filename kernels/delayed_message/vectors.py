@@ -14,7 +14,7 @@ from numba.core import cgutils
 from numba.np.arrayobj import make_array
 
 from neuro.kernels.delayed_message.operands import WORD
-from neuro.kernels.vectors import intrinsic
+from neuro.kernels.vectors import BYTES, intrinsic
 
 _INT = ir.IntType(64)
 _WORD = ir.IntType(WORD)
@@ -75,6 +75,30 @@ def _row(number: Any) -> Any:
 
 
 _place = types.intp
+
+
+@intrinsic
+def prefetch(typing: Any, source: Any, at: Any, count: Any) -> Any:
+    """Have ``count`` numbers from ``source[at]`` on fetched, a constant number of cache lines."""
+
+    def write(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        code = _Writer(context, builder, signature, args)
+        number = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), *[number] * 3])
+        name = "llvm.prefetch.p0i8"
+        function = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
+            builder.module, kind, name
+        )
+        step = BYTES // (signature.args[0].dtype.bitwidth // 8)
+        for k in range(0, count.literal_value, step):
+            place = code.place(0, builder.add(args[1], _INT(k)))
+            place = builder.bitcast(place, ir.IntType(8).as_pointer())
+            builder.call(function, [place, number(0), number(3), number(1)])
+        return context.get_dummy_value()
+
+    if not isinstance(count, types.IntegerLiteral):
+        return None
+    return types.void(source, _place, count), write
 
 
 @intrinsic
