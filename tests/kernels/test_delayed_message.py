@@ -559,3 +559,38 @@ def test_half_precision_is_the_references(monkeypatch):
     monkeypatch.setenv("NEURO_KERNELS", "numba")
     with pytest.raises(KernelError, match="bfloat16"):
         case.run()
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {},
+        {"dtype": torch.float32, "neurons": 33, "nodes": 5, "edges": 12, "steps": 4},
+        {"max_delay": 0, "steps": 3},
+        {"max_delay": 6, "steps": 4, "bias": 2.0},
+        {"edges": 0, "steps": 2},
+        {"queries": 0},
+        {"steps": 1},
+    ],
+)
+def test_triton(triton_device, monkeypatch, rule, sizes):
+    sizes = {"nodes": 9, "edges": 24, "steps": 6, "strength": 6.0, **sizes}
+    case = draw(rule=rule, device=triton_device, **sizes)
+    case.drive[:, 0] = 2.5
+    with_reference(case, monkeypatch, "triton")
+    assert not len(case.heads) or case.spikes().any()
+
+
+def test_triton_hub(triton_device, monkeypatch):
+    """More edges of a relation than one program adds up, and counts beyond a few."""
+    generator = torch.Generator().manual_seed(0)
+    sources, relations, targets = draw_edges(6, 700, 2, generator)
+    targets[:600] = 0
+    case = draw(nodes=6, relations=2, steps=3, neurons=3, device=triton_device, strength=5.0)
+    graph = RelationalGraph.of(sources, relations, targets, nodes=6)
+    case.graph = RelationalGraph(*(each.to(triton_device) for each in graph))
+    case.drive[:] = 2.0
+    case.delay[:] = 0.0
+    with_reference(case, monkeypatch, "triton")
+    assert case.spikes()[:, 0].any()
