@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -70,11 +70,12 @@ class Problem:
 
     def decode(self, contender: str, *learnt: Tensor) -> Tensor:
         """Run all steps one way; return ``[B, N, d]``."""
+        given = (self.graph, self.heads, *learnt, self.read_out)
         numbers = {"decay": DECAY, "gain": GAIN, "linear_scale": self.task.linear_scale}
-        if contender == NAIVE:
-            return naive_messages(self.graph, self.heads, *learnt, self.read_out, **numbers)
-        found = delayed_message(self.graph, self.heads, *learnt, self.read_out, **numbers)
-        return found.decoded
+        run: Callable[..., Any] = naive_messages if contender == NAIVE else delayed_message
+        found = run(*given, **numbers)
+        decoded: Tensor = found if contender == NAIVE else found.decoded
+        return decoded
 
     def run(self, contender: str) -> tuple[Tensor, ...]:
         """Return what is decoded, and for training the gradients."""

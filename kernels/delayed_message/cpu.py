@@ -85,7 +85,7 @@ def _forward(
         counted = spike_counts[b * steps : (b + 1) * steps]
         rows = propagate(edges, query, neurons, state, sent, counted, charged, heard)
         for row in range(1, rows):
-            node = np.int64(state.node_of[row])
+            node = state.node_of[row]
             if state.earliest[node] == steps:
                 continue
             for w in range(neurons.words):
@@ -193,7 +193,7 @@ class _Layout:
 
     def by_word(self, square: Tensor) -> Tensor:
         """Cut the columns ``[P, P]`` into words ``[words, P, 32]``."""
-        return square.unflatten(1, (self.words, WORD)).permute(1, 0, 2).contiguous()
+        return square.reshape(self.width, self.words, WORD).permute(1, 0, 2).contiguous()
 
 
 def forward(operands: Operands, dynamics: Dynamics) -> DelayedMessage:

@@ -119,7 +119,7 @@ def _slopes(charged: Array, slope: Array, numbers: Array, sharpness: Any) -> Non
 
 
 @numba.njit(nogil=True, cache=True)
-def _is_zero(numbers: Array, first: int, last: int) -> bool:
+def _is_zero(numbers: Array, first: int, last: int) -> Any:
     found = np.uint64(0)
     for k in range(first, last, WORD):
         found |= nonzero_word(numbers, k, WORD)
@@ -170,10 +170,10 @@ def _credit_sources(
     for node in range(reached.size):
         traced = False
         for e in range(starts[node], starts[node + 1]):
-            ahead = np.int64(destinations[min(e + AHEAD, destinations.size - 1)])
+            ahead = destinations[min(e + AHEAD, destinations.size - 1)]
             if reached[ahead] == 1:
                 prefetch(messages, ahead * width, WORD)
-            y = np.int64(destinations[e])
+            y = destinations[e]
             if reached[y] != 1:
                 continue
             if reached[node] == 0:
@@ -186,7 +186,7 @@ def _credit_sources(
                         at = (node * steps + t - 1 - j) * words + w
                         to = j * width + w * WORD
                         weigh_bits(spikes, at, -words, kernel, t - j, traces, to)
-            r = np.int64(relations[e])
+            r = relations[e]
             for w in range(words):
                 k, mask_at = w * WORD, r * delays * words + w
                 at, base = y * width + k, node * delays * width + k
@@ -241,7 +241,7 @@ def _credit_nodes(
         if reached[node] == 0 or (t == 0 and node != query.head):
             continue
         reached[node] = 1
-        row = np.int64(row_of[node])
+        row = row_of[node]
         if row >= standing:
             row = 0
         given, flow = node * width, (node * delays + t % delays) * width

@@ -171,9 +171,9 @@ def _push(
     masks, row_of, counts, arrived = query.masks, state.row_of, state.counts, state.arrived
     reach = min(delays, t)
     for i in range(senders):
-        x = np.int64(state.senders[i])
+        x = state.senders[i]
         for e in range(starts[x], starts[x + 1]):
-            mask_at = np.int64(relations[e]) * delays * words
+            mask_at = relations[e] * delays * words
             for w in range(words):
                 at = (x * steps + t - 1) * words + w
                 word = message(spikes, at, words, reach, masks, mask_at + w)
@@ -182,7 +182,7 @@ def _push(
                     if row_of[y] == 0:
                         _wake(state, y, rows, t, words)
                         rows += 1
-                    place = np.int64(row_of[y]) * words + w
+                    place = row_of[y] * words + w
                     add_bits(counts, place * WORD, word)
                     arrived[place] |= word
     return rows
@@ -206,13 +206,13 @@ def hear(
     counts, arrived = state.counts, state.arrived
     reach = min(delays, t)
     for e in range(edges.in_starts[y], edges.in_starts[y + 1]):
-        ahead = np.int64(sources[min(e + AHEAD, sources.size - 1)])
+        ahead = sources[min(e + AHEAD, sources.size - 1)]
         if latest[ahead] >= t - reach:
             prefetch(spikes, (ahead * steps + t - reach) * words, 1)
-        x = np.int64(sources[e])
+        x = sources[e]
         if latest[x] < t - reach or earliest[x] >= t:
             continue
-        mask_at = np.int64(relations[e]) * delays * words
+        mask_at = relations[e] * delays * words
         for w in range(words):
             at = (x * steps + t - 1) * words + w
             word = message(spikes, at, words, reach, masks, mask_at + w)
@@ -230,7 +230,7 @@ def _pull(
 ) -> int:
     """Let every node hear; return how many rows there are then."""
     for y in range(state.row_of.size):
-        row = np.int64(state.row_of[y])
+        row = state.row_of[y]
         asleep = row == 0
         if asleep:
             row = rows  # the row it would get
@@ -327,7 +327,7 @@ def propagate(
             if keep:
                 base = (t * (nodes + 1) + row) * width
                 heard[t * (nodes + 1) + row] = events > 0
-            node = np.int64(state.node_of[row])
+            node = state.node_of[row]
             unheard = 0 if events > 0 else width
             undriven = 0 if row == 1 else width
             for w in range(words):

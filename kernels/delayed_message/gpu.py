@@ -368,10 +368,9 @@ def _by_relation(layout: _Layout, relations: int) -> _Pieces:
             firsts.append(end + min(first + _EDGES, count))
             of_piece.append(relation)
         end += count
-    numbers = {"dtype": torch.int64, "device": order.device}
     return _Pieces(
-        torch.tensor(firsts, **numbers),
-        torch.tensor(of_piece, **numbers),
+        layout.heads.new_tensor(firsts),
+        layout.heads.new_tensor(of_piece),
         sources[order],
         graph.out_destinations[order],
     )

@@ -91,7 +91,7 @@ def pack(spikes: Tensor) -> Tensor:
     room = spikes.new_zeros((*spikes.shape[:-1], words(neurons) * WORD))
     room[..., :neurons] = spikes
     bits = torch.arange(WORD, device=spikes.device)
-    total = (room.unflatten(-1, (-1, WORD)).long() << bits).sum(-1)
+    total = (room.reshape(*room.shape[:-1], words(neurons), WORD).long() << bits).sum(-1)
     # Bit 31 is the sign of an int32.
     return torch.where(total >= 2**31, total - 2**32, total).int()
 

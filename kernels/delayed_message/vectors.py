@@ -61,7 +61,7 @@ class _Writer:
         return held
 
     def count(self, times: Any) -> Any:
-        return cgutils.for_range(self.builder, times)  # type: ignore[no-untyped-call]
+        return cgutils.for_range(self.builder, times)
 
     def bits(self, word: Any) -> Any:
         return self.builder.bitcast(word, _BITS)
