@@ -333,10 +333,8 @@ def propagate(
             for w in range(words):
                 k = w * WORD
                 if t == 0:  # there is no current yet
-                    threshold = neurons.numbers[2]
-                    word = _start(
-                        state, row * width + k, drive, undriven + k, charged, base + k, threshold
-                    )
+                    to, place = row * width + k, undriven + k
+                    word = _start(state, to, drive, place, charged, base + k, neurons.numbers)
                 else:
                     if events > 0:
                         mix_events(neurons.table, k * width, index, value, events, mixed, k)
