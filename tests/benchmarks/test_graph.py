@@ -41,7 +41,7 @@ def test_a_fact_is_an_edge_and_its_inverse(data_dir):
         zip(facts.in_sources[first].tolist(), facts.in_relations[first].tolist(), strict=True)
     )
     assert into == [(1, 0), (1, 1), (2, 3)]
-    with pytest.raises(UsageError, match=r"no .*train\.txt"):
+    with pytest.raises(UsageError, match="There is no"):
         read_graph(data_dir / "kg")
 
 
