@@ -67,6 +67,17 @@ def event_conv2d() -> None:
     event_conv2d(torch.zeros(16, 64, 16, 16), torch.rand(64, 64, 3, 3), padding=1)
 
 
+def delayed_message() -> None:
+    from neuro.kernels import RelationalGraph, delayed_message
+
+    ring = torch.arange(64)
+    graph = RelationalGraph.of(ring, ring % 2, ring.roll(1), nodes=64)
+    drive = torch.ones(2, 32, requires_grad=True)
+    numbers = torch.full((2, 2, 32), 1.0), torch.eye(32), torch.zeros(32), torch.full((4,), 0.25)
+    found = delayed_message(graph, torch.tensor([0, 1]), drive, *numbers, decay=0.8, gain=0.7)
+    found.decoded.sum().backward()  # type: ignore[no-untyped-call]
+
+
 CALLS: dict[str, Callable[[], None]] = {
     "lif": lif,
     "noise": noise,
@@ -76,6 +87,7 @@ CALLS: dict[str, Callable[[], None]] = {
     "three_factor": three_factor,
     "event_linear": event_linear,
     "event_conv2d": event_conv2d,
+    "delayed_message": delayed_message,
 }
 """For every op a small call, of the variant that training uses most."""
 

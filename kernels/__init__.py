@@ -5,6 +5,8 @@ Importing this package is cheap: a compiled implementation is imported when firs
 
 from typing import Any
 
+from neuro.kernels.delayed_message.op import DELAYED_MESSAGE, delayed_message
+from neuro.kernels.delayed_message.operands import DelayedMessage
 from neuro.kernels.dispatch import Choice, Explanation, KernelError, Op, choose
 from neuro.kernels.dispatch import explain as _explain
 from neuro.kernels.event_conv2d.op import EVENT_CONV2D, event_conv2d
@@ -37,6 +39,7 @@ OPS: dict[str, Op[Any]] = {
         EVENT_LINEAR,
         EVENT_CONV2D,
         RELATIONAL_SPMM,
+        DELAYED_MESSAGE,
     )
 }
 
@@ -49,6 +52,7 @@ def explain() -> list[Explanation]:
 __all__ = [
     "OPS",
     "Choice",
+    "DelayedMessage",
     "Explanation",
     "KernelError",
     "NoiseStream",
@@ -58,6 +62,7 @@ __all__ = [
     "RelationalGraph",
     "add_event_gradient",
     "choose",
+    "delayed_message",
     "event_conv2d",
     "event_linear",
     "explain",

@@ -5,6 +5,7 @@ Data and protocol only; what scores the candidates is not known here.
 
 from neuro.graph.answers import KnownAnswers
 from neuro.graph.datasets import GRAPHS, GraphEntry, find_graph, load_graph, load_own_graph
+from neuro.graph.grsnn import GRSNN
 from neuro.graph.links import link_prediction_task, load_links
 from neuro.graph.message_graph import MessageGraph
 from neuro.graph.nbfnet import NBFNet
@@ -24,6 +25,7 @@ from neuro.graph.triples import KnowledgeGraph, Triple, read_triples
 
 __all__ = [
     "GRAPHS",
+    "GRSNN",
     "GraphEntry",
     "KnowledgeGraph",
     "KnownAnswers",

@@ -1,0 +1,395 @@
+"""All T steps of one query on the CPU: who sends, what arrives, and the nodes it wakes.
+
+A node no message has reached yet behaves as any other: as its bias does. One row of neurons, the
+sleepers' own, stands for all of them, and a node gets a row of its own when a first spike reaches
+it. Should a sleeper's neuron fire, all nodes fire it, and all wake up.
+
+Spikes lie side by side in time, a word for 32 neurons, so that a message is a few words of its
+source, each under the mask of the neurons that have its delay. A step either pushes (each recent
+sender along its edges) or pulls (each node over the edges to it), whichever meets fewer edges.
+"""
+
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from neuro.kernels.delayed_message.operands import WORD
+from neuro.kernels.delayed_message.vectors import add_bits, advance, mix_events, prefetch
+from neuro.kernels.vectors import count_bits, lowest_bit
+
+Array = NDArray[Any]
+
+PUSH_BELOW = 0.5
+"""Share of all edges that a step may push along before it pulls."""
+
+AHEAD = 16
+"""Edges between the one at work and the one whose far end is fetched."""
+
+
+class Edges(NamedTuple):
+    """The arrays of a :class:`~neuro.kernels.relational_graph.RelationalGraph`."""
+
+    in_starts: Array
+    in_sources: Array
+    in_relations: Array
+    out_starts: Array
+    out_destinations: Array
+    out_relations: Array
+
+
+class Query(NamedTuple):
+    """One query: its head, the drive ``[P]``, and the masks ``[R, delays, words]`` of its delays.
+
+    A mask has the bits of the neurons whose delay it stands for. P: d, filled up to whole words.
+    """
+
+    head: int
+    drive: Array
+    masks: Array
+
+
+class Neurons(NamedTuple):
+    """What all nodes and queries share.
+
+    Attributes:
+        words: of 32 neurons, a node.
+        delays: ``max_delay + 1``.
+        steps: T.
+        table: transposed weight, ``[words, P, 32]``.
+        bias: ``[P]``.
+        numbers: decay, gain, threshold.
+        push_below: see ``PUSH_BELOW``.
+    """
+
+    words: int
+    delays: int
+    steps: int
+    table: Array
+    bias: Array
+    numbers: Array
+    push_below: float
+
+
+class State(NamedTuple):
+    """Where one thread keeps a query. Rows: 0 the sleepers', 1 the head's, then in waking order.
+
+    Attributes:
+        row_of: row of a node, 0 while it sleeps, ``[N]``.
+        node_of: node of a row, ``[N + 1]``.
+        woke: first step that a row of its own stands for a node, ``[N + 1]``.
+        latest: when a node fired last, ``[N]``; -1 never.
+        earliest: when it first did, ``[N]``; T never.
+        current: I of each row, ``[N + 1, P]``.
+        potential: v.
+        counts: messages that arrived in this step, ``[N + 2, P]``; the next row to wake is zero.
+        arrived: neurons they arrived at, ``[N + 2, words]``, likewise.
+        senders: nodes that fired within the longest delay, ``[N]``.
+    """
+
+    row_of: Array
+    node_of: Array
+    woke: Array
+    latest: Array
+    earliest: Array
+    current: Array
+    potential: Array
+    counts: Array
+    arrived: Array
+    senders: Array
+
+
+@numba.njit(nogil=True, cache=True)
+def new_state(nodes: int, neurons: Neurons) -> State:
+    """Return a state to be used for one query after another; memory is taken as nodes wake."""
+    width = neurons.words * WORD
+    return State(
+        np.empty(nodes, np.int32),
+        np.empty(nodes + 1, np.int32),
+        np.empty(nodes + 1, np.int32),
+        np.empty(nodes, np.int32),
+        np.empty(nodes, np.int32),
+        np.empty((nodes + 1) * width, neurons.table.dtype),
+        np.empty((nodes + 1) * width, neurons.table.dtype),
+        np.empty((nodes + 2) * width, np.int32),
+        np.empty((nodes + 2) * neurons.words, np.uint32),
+        np.empty(nodes, np.int32),
+    )
+
+
+@numba.njit(nogil=True, cache=True)
+def silence(state: State, row: int, words: int) -> None:
+    """Nothing has arrived at a row."""
+    for k in range(row * words * WORD, (row + 1) * words * WORD):
+        state.counts[k] = 0
+    for w in range(row * words, (row + 1) * words):
+        state.arrived[w] = 0
+
+
+@numba.njit(nogil=True, cache=True)
+def _wake(state: State, node: int, row: int, step: int, words: int) -> None:
+    """Give a node a row of its own, a copy of the sleepers'."""
+    state.row_of[node] = row
+    state.node_of[row] = node
+    state.woke[row] = step
+    to = row * words * WORD
+    for k in range(words * WORD):
+        state.current[to + k] = state.current[k]
+        state.potential[to + k] = state.potential[k]
+    silence(state, row + 1, words)
+
+
+@numba.njit(nogil=True, cache=True)
+def message(spikes: Array, at: int, step: int, reach: int, masks: Array, mask_at: int) -> Any:
+    """Return the word that arrives: of spikes at ``at``, and ``step`` words before each further
+    delay below ``reach``."""
+    word = np.uint32(0)
+    for j in range(reach):
+        word |= spikes[at - j * step] & masks[mask_at + j * step]
+    return word
+
+
+@numba.njit(nogil=True, cache=True)
+def _push(
+    edges: Edges,
+    query: Query,
+    neurons: Neurons,
+    state: State,
+    spikes: Array,
+    t: int,
+    senders: int,
+    rows: int,
+) -> int:
+    """Send along the edges of all senders; return how many rows there are then."""
+    words, steps, delays = neurons.words, neurons.steps, neurons.delays
+    starts, destinations, relations = (
+        edges.out_starts,
+        edges.out_destinations,
+        edges.out_relations,
+    )
+    masks, row_of, counts, arrived = query.masks, state.row_of, state.counts, state.arrived
+    reach = min(delays, t)
+    for i in range(senders):
+        x = state.senders[i]
+        for e in range(starts[x], starts[x + 1]):
+            mask_at = relations[e] * delays * words
+            for w in range(words):
+                at = (x * steps + t - 1) * words + w
+                word = message(spikes, at, words, reach, masks, mask_at + w)
+                if word != 0:
+                    y = destinations[e]
+                    if row_of[y] == 0:
+                        _wake(state, y, rows, t, words)
+                        rows += 1
+                    place = row_of[y] * words + w
+                    add_bits(counts, place * WORD, word)
+                    arrived[place] |= word
+    return rows
+
+
+@numba.njit(nogil=True, cache=True)
+def hear(
+    edges: Edges,
+    masks: Array,
+    neurons: Neurons,
+    state: State,
+    spikes: Array,
+    t: int,
+    y: int,
+    row: int,
+) -> bool:
+    """Count what arrives at node y at step t, in a row of zeros; tell whether anything does."""
+    words, steps, delays, anything = neurons.words, neurons.steps, neurons.delays, False
+    sources, relations = edges.in_sources, edges.in_relations
+    latest, earliest = state.latest, state.earliest
+    counts, arrived = state.counts, state.arrived
+    reach = min(delays, t)
+    for e in range(edges.in_starts[y], edges.in_starts[y + 1]):
+        ahead = sources[min(e + AHEAD, sources.size - 1)]
+        if latest[ahead] >= t - reach:
+            prefetch(spikes, (ahead * steps + t - reach) * words, 1)
+        x = sources[e]
+        if latest[x] < t - reach or earliest[x] >= t:
+            continue
+        mask_at = relations[e] * delays * words
+        for w in range(words):
+            at = (x * steps + t - 1) * words + w
+            word = message(spikes, at, words, reach, masks, mask_at + w)
+            if word != 0:
+                place = row * words + w
+                add_bits(counts, place * WORD, word)
+                arrived[place] |= word
+                anything = True
+    return anything
+
+
+@numba.njit(nogil=True, cache=True)
+def _pull(
+    edges: Edges, query: Query, neurons: Neurons, state: State, spikes: Array, t: int, rows: int
+) -> int:
+    """Let every node hear; return how many rows there are then."""
+    for y in range(state.row_of.size):
+        row = state.row_of[y]
+        asleep = row == 0
+        if asleep:
+            row = rows  # the row it would get
+        if hear(edges, query.masks, neurons, state, spikes, t, y, row) and asleep:
+            _wake(state, y, row, t, neurons.words)
+            rows += 1
+    return rows
+
+
+@numba.njit(nogil=True, cache=True)
+def list_arrived(
+    counts: Array, arrived: Array, row: int, words: int, index: Array, value: Array
+) -> int:
+    """List neurons that messages arrived at, and how many; zero the row; return their number."""
+    events = 0
+    for w in range(words):
+        place = row * words + w
+        bits = np.uint64(arrived[place])
+        while bits != 0:
+            k = w * WORD + lowest_bit(bits)
+            index[events] = k
+            value[events] = counts[row * words * WORD + k]
+            counts[row * words * WORD + k] = 0
+            events += 1
+            bits &= bits - np.uint64(1)
+        arrived[place] = 0
+    return events
+
+
+@numba.njit(nogil=True, cache=True)
+def _note(state: State, node: int, t: int) -> None:
+    state.latest[node] = t
+    if state.earliest[node] > t:
+        state.earliest[node] = t
+
+
+@numba.njit(nogil=True, cache=True)
+def propagate(
+    edges: Edges,
+    query: Query,
+    neurons: Neurons,
+    state: State,
+    spikes: Array,
+    spike_counts: Array,
+    charged: Array,
+    heard: Array,
+) -> int:
+    """Run all steps; return how many rows there are.
+
+    Args:
+        edges: of the graph.
+        query: to be run.
+        neurons: all alike.
+        state: filled anew.
+        spikes: ``[N, T, words]`` uint32 zeros, to be filled.
+        spike_counts: ``[T]`` zeros, to be added to.
+        charged: u of each row before its reset, ``[T, N + 1, P]``, to be filled from the step a
+            row stands for a node; or ``[P]``, not to be kept.
+        heard: whether a message arrived, ``[T, N + 1]``, to be filled likewise; or empty.
+    """
+    nodes, words, steps = state.row_of.size, neurons.words, neurons.steps
+    width = words * WORD
+    keep = heard.size > 0
+    dtype = neurons.table.dtype
+    index, value = np.empty(width, np.uint32), np.empty(width, dtype)
+    mixed = np.zeros(2 * width, dtype)  # and below it a row that stays zero
+    drive = np.zeros(2 * width, dtype)
+    drive[:width] = query.drive
+    sleeping = np.zeros(words, np.uint32)
+    state.row_of[:] = 0
+    state.latest[:] = -1
+    state.earliest[:] = steps
+    state.current[:width] = 0
+    state.potential[:width] = 0
+    silence(state, 1, words)
+    _wake(state, query.head, 1, 0, words)
+    rows, senders, out_edges = 2, 0, 0
+    for t in range(steps):
+        if t > 0 and senders > 0:
+            if out_edges <= neurons.push_below * edges.in_sources.size:
+                rows = _push(edges, query, neurons, state, spikes, t, senders, rows)
+            else:
+                rows = _pull(edges, query, neurons, state, spikes, t, rows)
+        senders = out_edges = 0
+        sleepers_fired = np.uint32(0)
+        # The sleepers' row comes last: nodes woken at this step copied it as it was before.
+        for row in range(1, rows + 1):
+            if row == rows:
+                row = 0
+            events = 0
+            if row > 0 and t > 0:
+                events = list_arrived(state.counts, state.arrived, row, words, index, value)
+            base = 0
+            if keep:
+                base = (t * (nodes + 1) + row) * width
+                heard[t * (nodes + 1) + row] = events > 0
+            node = state.node_of[row]
+            unheard = 0 if events > 0 else width
+            undriven = 0 if row == 1 else width
+            for w in range(words):
+                k = w * WORD
+                if t == 0:  # there is no current yet
+                    to, place = row * width + k, undriven + k
+                    word = _start(state, to, drive, place, charged, base + k, neurons.numbers)
+                else:
+                    if events > 0:
+                        mix_events(neurons.table, k * width, index, value, events, mixed, k)
+                    word = advance(
+                        state.current,
+                        state.potential,
+                        row * width + k,
+                        mixed,
+                        unheard + k,
+                        neurons.bias,
+                        k,
+                        drive,
+                        undriven + k,
+                        charged,
+                        base + k,
+                        neurons.numbers,
+                    )
+                if row == 0:
+                    sleeping[w] = word
+                    sleepers_fired |= word
+                elif word != 0:
+                    spikes[(node * steps + t) * words + w] = word
+                    spike_counts[t] += count_bits(np.uint64(word))
+                    _note(state, node, t)
+            if row > 0 and state.latest[node] > max(t - neurons.delays, -1):
+                state.senders[senders] = node
+                senders += 1
+                out_edges += edges.out_starts[node + 1] - edges.out_starts[node]
+        if sleepers_fired != 0:
+            for node in range(nodes):
+                if state.row_of[node] > 0:
+                    continue
+                _wake(state, node, rows, t + 1, words)
+                rows += 1
+                for w in range(words):
+                    spikes[(node * steps + t) * words + w] = sleeping[w]
+                    spike_counts[t] += count_bits(np.uint64(sleeping[w]))
+                _note(state, node, t)
+                state.senders[senders] = node
+                senders += 1
+                out_edges += edges.out_starts[node + 1] - edges.out_starts[node]
+    return rows
+
+
+@numba.njit(nogil=True, cache=True)
+def _start(
+    state: State, at: int, drive: Array, k: int, charged: Array, base: int, numbers: Array
+) -> Any:
+    """Take a row of neurons through step 0: the drive alone charges it, and no current flows."""
+    word = np.uint32(0)
+    for i in range(WORD):
+        u = drive[k + i]
+        charged[base + i] = u
+        state.current[at + i] = 0
+        fired = u >= numbers[2]
+        word |= np.uint32(fired) << np.uint32(i)
+        state.potential[at + i] = 0 if fired else u
+    return word
