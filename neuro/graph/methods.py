@@ -4,13 +4,14 @@ All are one interface to training and evaluation (:class:`Reasoner`), whatever r
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
 from neuro.choices import check_choices
 from neuro.errors import UsageError, nearest
+from neuro.graph.grsnn import GRSNN, DelayGradient
 from neuro.graph.nbfnet import Aggregate, Message, NBFNet
 from neuro.kernels.relational_graph import RelationalGraph
 
@@ -97,6 +98,67 @@ def _build_nbfnet(options: NBFNetOptions, relations: int) -> nn.Module:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class GRSNNOptions(ReasonerOptions):
+    """Spiking neurons on the nodes, delays on the edges.
+
+    Attributes:
+        timesteps: T, >= 1.
+        tau: time constant of membrane and current in steps, > 0.
+        threshold: potential at which a neuron fires, > 0.
+        delay_bound: longest delay, >= 0.
+        decay: of the read-out, a step, > 0.
+        sharpness: slope of the sigmoid surrogate, > 0.
+        linear_scale: on what a neuron hears; lower where nodes have many edges.
+        delay_gradient: "released" is the rule of the authors' code; "exact" the derivative.
+        not_delay: no delays at all.
+        aggregate: "sum", or "pna".
+        self_connection: a neuron's node also hears its own latest spikes.
+        relation_weight: a weight for each relation, query and neuron.
+        layer_norm: normalise the current.
+        boundary_query: drive the head by the query and score beside it.
+    """
+
+    name: Literal["grsnn"] = "grsnn"
+    timesteps: int = 10
+    tau: float = 4.0
+    threshold: float = 2.0
+    delay_bound: int = 4
+    decay: float = 0.95
+    sharpness: float = 4.0
+    linear_scale: float = 1.0
+    delay_gradient: DelayGradient = "released"
+    not_delay: bool = False
+    aggregate: Literal["sum", "pna"] = "sum"
+    self_connection: bool = False
+    relation_weight: bool = False
+    layer_norm: bool = False
+    boundary_query: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _at_least("timesteps", self.timesteps, 1)
+        _at_least("delay_bound", self.delay_bound, 0)
+        for name in ("tau", "threshold", "decay", "sharpness"):
+            _above_zero(name, getattr(self, name))
+
+
+@dataclass(frozen=True, kw_only=True)
+class GRSNNPlusOptions(GRSNNOptions):
+    """GRSNN with its own spikes heard, weights of relations, and a normalised current."""
+
+    name: Literal["grsnn+"] = "grsnn+"  # type: ignore[assignment]
+    self_connection: bool = True
+    relation_weight: bool = True
+    layer_norm: bool = True
+
+
+def _build_grsnn(options: GRSNNOptions, relations: int) -> nn.Module:
+    chosen = asdict(options)
+    chosen.pop("name")
+    return GRSNN(relations, **chosen)
+
+
 @dataclass(frozen=True)
 class MethodEntry:
     """A method: its options, the function that builds its model, one line about it."""
@@ -107,12 +169,20 @@ class MethodEntry:
 
 
 METHODS: dict[str, MethodEntry] = {
+    "grsnn": MethodEntry(
+        GRSNNOptions, _build_grsnn, "spikes that travel along edges with learnt delays"
+    ),
+    "grsnn+": MethodEntry(
+        GRSNNPlusOptions,
+        _build_grsnn,
+        "GRSNN with self connection, relation weights and a layer norm",
+    ),
     "nbfnet": MethodEntry(
         NBFNetOptions, _build_nbfnet, "Neural Bellman-Ford network, sums over paths"
     ),
 }
 
-MethodOptions = NBFNetOptions
+MethodOptions = GRSNNOptions | GRSNNPlusOptions | NBFNetOptions
 
 
 def build_reasoner(options: Any, relations: int) -> nn.Module:
@@ -138,3 +208,8 @@ def build_reasoner(options: Any, relations: int) -> nn.Module:
 def _at_least(name: str, number: float, least: float) -> None:
     if number < least:
         raise UsageError(f"method.{name} must be at least {least}, got {number}.")
+
+
+def _above_zero(name: str, number: float) -> None:
+    if not number > 0:
+        raise UsageError(f"method.{name} must be above 0, got {number:g}.")
