@@ -43,7 +43,8 @@ def train(
     Parameters
     ----------
     rule
-        Learning rule (bptt, ottt, dfa, dkp, zo or opzo), or method of graph reasoning (nbfnet).
+        Learning rule (bptt, ottt, dfa, dkp, zo or opzo), or method of graph reasoning (grsnn,
+        grsnn+ or nbfnet).
     dataset
         Data set, see `neuro datasets`.
     graph

@@ -32,6 +32,18 @@ def test_umls_is_trained_on_when_nothing_is_named():
     assert ReasonConfig(method={"name": "nbfnet"}).dataset == "umls"
 
 
+def test_grsnn_plus_is_grsnn_with_its_options_on():
+    plain, plus = (
+        load_reason_config(name, dataset="wn18rr").method for name in ("grsnn", "grsnn+")
+    )
+    for option in ("self_connection", "relation_weight", "layer_norm"):
+        assert not getattr(plain, option)
+        assert getattr(plus, option)
+    assert (plain.aggregate, plus.aggregate) == ("sum", "sum")
+    assert load_reason_config("grsnn+", dataset="fb15k-237").method.aggregate == "pna"
+    assert load_reason_config("grsnn", dataset="fb15k-237").method.linear_scale == 0.1
+
+
 def test_a_graph_of_ones_own_has_no_preset_and_a_whole_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     loaded = resolve_config("nbfnet", flags={"graph": "mine"})
@@ -74,6 +86,9 @@ def test_a_table_for_a_method_lies_over_its_own_file(tmp_path):
         ("nbfnet", {"flags": {"dataset": "umsl"}}, ['"umsl"', 'Did you mean "umls"?', "--graph"]),
         ("nbfnet", {"assignments": ["method.layer=2"]}, ['"method.layer"', '"method.layers"']),
         ("nbfnet", {"assignments": ["method.layers=0"]}, ["method.layers", "at least 1", "0"]),
+        ("grsnn", {"assignments": ["method.tau=0"]}, ["method.tau", "above 0", "0"]),
+        ("grsnn", {"assignments": ["method.timesteps=0"]}, ["method.timesteps", "at least 1"]),
+        ("grsnn", {"assignments": ["method.delay=3"]}, ['"method.delay"', '"method.delay_bound"']),
         ("nbfnet", {"assignments": ["method.hidden=0"]}, ["method.hidden", "at least 1"]),
         ("nbfnet", {"assignments": ["method.aggregate=men"]}, ["method.aggregate = 'men'", "mean"]),
         ("nbfnet", {"assignments": ["negative=2"]}, ['"negative"', 'Did you mean "negatives"?']),

@@ -37,10 +37,11 @@ from neuro.training.seeds import generator_for, seed_for
 RANKING = {"mrr", "mr", "hits_at_1", "hits_at_3", "hits_at_10"}
 
 
-def tiny(graph: Path, **settings: Any) -> ReasonConfig:
+def tiny(graph: Path, method: str = "nbfnet", /, **settings: Any) -> ReasonConfig:
+    options = {"layers": 2, "aggregate": "sum"} if method == "nbfnet" else {"timesteps": 6}
     base: dict[str, Any] = {
         "graph": str(graph),
-        "method": {"hidden": 8, "layers": 2, "aggregate": "sum"},
+        "method": {"hidden": 8, **options},
         "epochs": 2,
         "batch_size": 4,
         "negatives": 4,
@@ -50,7 +51,7 @@ def tiny(graph: Path, **settings: Any) -> ReasonConfig:
         "tensorboard": False,
         "plots": False,
     }
-    return load_reason_config("nbfnet", **(base | settings))
+    return load_reason_config(method, **(base | settings))
 
 
 class StopAt(Progress):
@@ -62,21 +63,6 @@ class StopAt(Progress):
     def batch(self, epoch, step, loss, accuracy, rate):
         if step == self.step:
             os.kill(os.getpid(), signal.SIGTERM)
-
-
-class Spiking(NBFNet):
-    """Stands for a spiking model: calls a number above zero a spike."""
-
-    def firing_rate(self, features: torch.Tensor) -> float:
-        return float((features > 0).float().mean())
-
-
-@pytest.fixture
-def spiking(monkeypatch) -> None:
-    def build(options, relations):
-        return Spiking(relations, hidden=options.hidden, layers=options.layers, aggregate="sum")
-
-    monkeypatch.setattr("neuro.training.reasoning.build_reasoner", build)
 
 
 def tensor_files(run: Path) -> dict[str, bytes]:
@@ -104,6 +90,19 @@ def test_what_follows_from_two_facts_is_learnt(tmp_path, graphs):
     image = (tmp_path / "run" / "plots" / "learning_curve.png").read_bytes()
     assert image[:8] == b"\x89PNG\r\n\x1a\n"
     assert list((tmp_path / "run" / "tensorboard").iterdir())
+
+
+@pytest.mark.parametrize("method", ["grsnn", "grsnn+"])
+def test_spikes_learn_it_too(tmp_path, graphs, method):
+    config = tiny(
+        graphs / "ring", method, epochs=25, validate_every=12, method={"hidden": 16, "timesteps": 8}
+    )
+    summary = train(config, run_dir=tmp_path / "run")
+    records = read_metrics(tmp_path / "run" / "metrics.jsonl", "epoch")
+    validated = [record for record in records if "validation_mrr" in record]
+    assert records[-1]["train_loss"] < 0.95 * records[0]["train_loss"]
+    assert validated[-1]["validation_mrr"] > 0.3
+    assert summary.method == summary.model == method
 
 
 def by_hand(config: ReasonConfig) -> dict[str, torch.Tensor]:
@@ -175,18 +174,32 @@ def test_a_step_tells_the_mean_over_all_its_batches(graphs):
 
 
 @pytest.mark.parametrize(
-    ("graph", "step", "settings"),
+    ("method", "graph", "step", "settings"),
     [
-        ("ring", 3, {}),
-        ("ring", 4, {"accumulate": 2, "evaluation_batch_size": 3}),
-        ("rings", 7, {"remove_one_hop": True, "method": {"aggregate": "pna", "hidden": 4}}),
-        ("links", 5, {"negatives": 2, "adversarial_temperature": None}),
-        ("ring", 3, {"batches_per_epoch": 5, "validate_every": 2}),
+        ("nbfnet", "ring", 3, {}),
+        ("grsnn", "ring", 3, {}),
+        ("grsnn+", "ring", 3, {"method": {"timesteps": 4, "hidden": 4}}),
+        ("nbfnet", "ring", 4, {"accumulate": 2, "evaluation_batch_size": 3}),
+        ("nbfnet", "rings", 7, {"remove_one_hop": True, "method": {"layers": 2, "hidden": 4}}),
+        ("nbfnet", "links", 5, {"negatives": 2, "adversarial_temperature": None}),
+        ("grsnn", "links", 5, {"method": {"dependent": False, "timesteps": 6}}),
+        ("nbfnet", "ring", 3, {"batches_per_epoch": 5, "validate_every": 2}),
     ],
-    ids=["facts", "accumulated, at epoch end", "inductive", "links", "capped"],
+    ids=[
+        "facts",
+        "spikes",
+        "spikes, all options",
+        "accumulated, at epoch end",
+        "inductive",
+        "links",
+        "links by spikes",
+        "capped",
+    ],
 )
-def test_a_stopped_and_resumed_run_repeats_every_bit(tmp_path, graphs, graph, step, settings):
-    config = tiny(graphs / graph, log_every_steps=2, **settings)
+def test_a_stopped_and_resumed_run_repeats_every_bit(
+    tmp_path, graphs, method, graph, step, settings
+):
+    config = tiny(graphs / graph, method, log_every_steps=2, **settings)
     train(config, run_dir=tmp_path / "straight")
     with pytest.raises(TrainingInterrupted) as caught:
         train(config, run_dir=tmp_path / "stopped", progress=StopAt(step))
@@ -276,8 +289,8 @@ def test_links_are_told_from_pairs_that_are_none(tmp_path, graphs):
 
 
 @pytest.mark.parametrize("graph", ["ring", "links"])
-def test_a_spiking_model_tells_its_firing_rate(tmp_path, graphs, spiking, graph):
-    config = tiny(graphs / graph, log_every_steps=1, plots=True)
+def test_a_spiking_model_tells_its_firing_rate(tmp_path, graphs, graph):
+    config = tiny(graphs / graph, "grsnn", log_every_steps=1, plots=True)
     summary = train(config, run_dir=tmp_path / "run")
     assert 0 < summary.metrics["firing_rate"] < 1
     assert summary.firing_rates == {"nodes": summary.metrics["firing_rate"]}
@@ -315,15 +328,12 @@ def test_divergence_names_the_layer_and_keeps_the_last_good_checkpoint(tmp_path,
 
 
 def test_scores_of_a_validation_that_are_nan_are_divergence(tmp_path, graphs, monkeypatch):
-    def broken(self, features, heads, relations, candidates):
-        scores = NBFNet.score(self, features, heads, relations, candidates)
-        return scores if self.training else scores * nan
+    whole = NBFNet.score
 
-    monkeypatch.setattr(Spiking, "score", broken, raising=False)
-    monkeypatch.setattr(
-        "neuro.training.reasoning.build_reasoner",
-        lambda options, relations: Spiking(relations, hidden=8, layers=1, aggregate="sum"),
-    )
+    def broken(self, *arguments):
+        return whole(self, *arguments) * (1 if self.training else nan)
+
+    monkeypatch.setattr(NBFNet, "score", broken)
     with pytest.raises(DivergedError, match=r"NaN.*last good checkpoint"):
         train(tiny(graphs / "ring"), run_dir=tmp_path / "run")
 
