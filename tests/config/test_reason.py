@@ -88,7 +88,11 @@ def test_a_table_for_a_method_lies_over_its_own_file(tmp_path):
         ("nbfnet", {"assignments": ["method.layers=0"]}, ["method.layers", "at least 1", "0"]),
         ("grsnn", {"assignments": ["method.tau=0"]}, ["method.tau", "above 0", "0"]),
         ("grsnn", {"assignments": ["method.timesteps=0"]}, ["method.timesteps", "at least 1"]),
-        ("grsnn", {"assignments": ["method.delay=3"]}, ['"method.delay"', '"method.delay_bound"']),
+        (
+            "grsnn",
+            {"assignments": ["method.delay_bond=3"]},
+            ['"method.delay_bond"', '"method.delay_bound"'],
+        ),
         ("nbfnet", {"assignments": ["method.hidden=0"]}, ["method.hidden", "at least 1"]),
         ("nbfnet", {"assignments": ["method.aggregate=men"]}, ["method.aggregate = 'men'", "mean"]),
         ("nbfnet", {"assignments": ["negative=2"]}, ['"negative"', 'Did you mean "negatives"?']),
