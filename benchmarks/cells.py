@@ -68,11 +68,13 @@ class Cell:
         assignments = [
             _assignment(key, value) for key, value in self.settings.items() if key not in FLAGS
         ]
-        return resolve_config(
+        config = resolve_config(
             self.variant.rule,
             flags={**flags, "seed": self.seed},
             assignments=[*assignments, *self.overrides],
         ).config
+        assert isinstance(config, TrainConfig), "cells compare learning rules"
+        return config
 
 
 @dataclass(frozen=True)

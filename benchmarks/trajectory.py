@@ -17,9 +17,9 @@ from neuro.config import TrainConfig
 from neuro.data import Dataset
 from neuro.learning import LearningRule, OnlineRule, build_rule, rule_class
 from neuro.training.batches import epoch_order
+from neuro.training.classification import ClassificationSession
 from neuro.training.optimisers import learning_rate_factor, set_learning_rate
 from neuro.training.seeds import generator_for
-from neuro.training.session import Session
 
 RULE_OPTIONS: dict[str, dict[str, Any]] = {
     "opzo": {"inverse_alpha": "keep", "bias_correction": True},
@@ -34,7 +34,7 @@ KEEPS_FEEDBACK = ("opzo", "dkp")
 class Follower:
     """A rule that keeps its feedback up to date on somebody else's network."""
 
-    def __init__(self, name: str, session: Session) -> None:
+    def __init__(self, name: str, session: ClassificationSession) -> None:
         options = rule_class(name).Options(
             mse_weight=session.config.rule.mse_weight, **RULE_OPTIONS.get(name, {})
         )
@@ -62,7 +62,9 @@ class Follower:
 class FixedBatch:
     """Samples that several rules learn from, each with noise of its own."""
 
-    def __init__(self, session: Session, indices: Tensor, *key: int, augment: bool) -> None:
+    def __init__(
+        self, session: ClassificationSession, indices: Tensor, *key: int, augment: bool
+    ) -> None:
         self._session = session
         self._key = key
         augmentation = generator_for(session.config.seed, "augment", *key) if augment else None
@@ -94,7 +96,9 @@ class Trajectory:
     """
 
     def __init__(self, config: TrainConfig, followers: Sequence[str], dataset: Dataset) -> None:
-        self.session = Session(config, dataset, torch.device("cpu"), started=perf_counter())
+        self.session = ClassificationSession(
+            config, dataset, torch.device("cpu"), started=perf_counter()
+        )
         self.leader: str = config.rule.name
         self.followers = [Follower(name, self.session) for name in followers]
         self.total_steps = config.epochs * self.session.steps_per_epoch

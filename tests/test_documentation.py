@@ -9,6 +9,8 @@ import pytest
 
 from neuro.cli import app
 from neuro.data import DATASETS
+from neuro.graph import GRAPHS
+from neuro.graph.methods import METHODS
 from neuro.learning import RULES
 from neuro.models import MODELS
 
@@ -41,13 +43,18 @@ def test_every_model_is_named_in_the_readme(name):
     assert f"`{name}`" in README
 
 
-@pytest.mark.parametrize("name", DATASETS)
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_of_graph_reasoning_is_named_in_the_readme(name):
+    assert f"`{name}`" in README
+
+
+@pytest.mark.parametrize("name", [*DATASETS, *GRAPHS])
 def test_every_data_set_is_named_in_the_readme(name):
     def plain(text: str) -> str:
         return re.sub(r"[^a-z0-9]", "", text.lower())
 
     written = plain(README.replace("CIFAR-10 and -100", "CIFAR-10 CIFAR-100"))
-    assert plain(name.removeprefix("events:")) in written
+    assert plain(re.sub(r"^events:|[-_][sv]\d$", "", name)) in written
 
 
 def test_every_command_is_in_the_readme_and_every_one_there_exists():

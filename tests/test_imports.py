@@ -27,10 +27,10 @@ ALLOWED = {
     "models": {"layers", "neurons", "surrogate", "choices"},
     "learning": {"models", "layers", "neurons", "surrogate", "kernels", "choices"},
     "data": set(),
-    "graph": {"data", "layers", "surrogate", "kernels"},
-    "config": {"models", "learning", "data", "encoding"},
-    "training": {"config", "learning", "models", "layers", "data", "encoding"},
-    "cli": {"config", "training", "learning", "models", "data", "kernels", "hardware"},
+    "graph": {"data", "layers", "surrogate", "kernels", "choices"},
+    "config": {"models", "learning", "graph", "data", "encoding"},
+    "training": {"config", "learning", "models", "layers", "graph", "data", "encoding"},
+    "cli": {"config", "training", "learning", "models", "graph", "data", "kernels", "hardware"},
 }
 
 # Packages that not everyone has, and the modules that may import each; they load when chosen.

@@ -25,7 +25,7 @@ app = App(
 app.command(
     "neuro.cli.train:train",
     name="train",
-    help="Train a network with a learning rule: bptt, ottt, dfa, dkp, zo or opzo.",
+    help="Train a classifier (bptt, ottt, dfa, dkp, zo, opzo) or a graph reasoner (grsnn, nbfnet).",
 )
 app.command(
     "neuro.cli.evaluate:evaluate",

@@ -32,6 +32,7 @@ def models(
     json
         Print exactly one JSON object on stdout.
     """
+    from neuro.config.kinds import CLASSIFICATION
     from neuro.config.load import build
     from neuro.config.merge import Settings, parse_assignment
     from neuro.models import MODELS, build_model, model_entry
@@ -51,7 +52,7 @@ def models(
             path, value = parse_assignment(text)
             path = path if path[0] == "model" else ("model", *path)
             settings.assign(path, value, f"--set {text}")
-        options = build(settings).model
+        options = build(settings, CLASSIFICATION).model
         try:
             network = build_model(options, shape, classes)
         except UsageError as error:

@@ -8,6 +8,9 @@ from neuro.cli.output import print_json, print_table
 if TYPE_CHECKING:
     from neuro.training import RunDirectory
 
+MEASURES = {"accuracy": "test_accuracy", "mrr": "mrr", "auroc": "auroc"}
+"""What runs are judged by, and the key of the summary that has it of the test set."""
+
 
 def runs(folder: Path = Path("runs"), /, *, json: bool = False) -> None:
     """List the runs below a folder.
@@ -37,8 +40,8 @@ def runs(folder: Path = Path("runs"), /, *, json: bool = False) -> None:
                     record["dataset"],
                     record["model"],
                     f"{record['epochs_done']}/{record['epochs']}",
-                    _percent(record["test_accuracy"]),
-                    _percent(record["validation_accuracy"]),
+                    _shown(record["measure"], record["test"]),
+                    _shown(record["measure"], record["validation"]),
                 )
                 for record in records
             ],
@@ -64,24 +67,45 @@ def _describe(run: "RunDirectory") -> dict[str, Any]:
         message = str(error)
         state = "damaged"
     latest = epochs[-1] if epochs else {}
+    measure, test, validation = _judged(metrics, epochs)
     return {
         "run": str(run.path),
         "state": state,
         "message": message,
-        "method": _name(config.get("rule")),
-        "dataset": config.get("dataset"),
-        "model": _name(config.get("model")),
+        "method": _name(config.get("rule") or config.get("method")),
+        "dataset": config.get("dataset") or _folder(config.get("graph")),
+        "model": _name(config.get("model") or config.get("method")),
         "epochs": config.get("epochs"),
         "epochs_done": latest.get("epoch", 0),
         "test_accuracy": metrics.get("test_accuracy"),
         "test_accuracy_best_validation": metrics.get("test_accuracy_best_validation"),
         "validation_accuracy": latest.get("validation_accuracy"),
+        "measure": measure,
+        "test": test,
+        "validation": validation,
     }
+
+
+def _judged(
+    metrics: dict[str, Any], epochs: list[dict[str, Any]]
+) -> tuple[str | None, float | None, float | None]:
+    """Return by what a run is judged, on the test set and in its latest validation."""
+    validated = {key: value for record in epochs for key, value in record.items()}
+    for measure, tested in MEASURES.items():
+        if tested in metrics or f"validation_{measure}" in validated:
+            return measure, metrics.get(tested), validated.get(f"validation_{measure}")
+    return None, None, None
 
 
 def _name(options: Any) -> str | None:
     return options.get("name") if isinstance(options, dict) else None
 
 
-def _percent(share: float | None) -> str:
-    return "" if share is None else f"{share:.2%}"
+def _folder(path: str | None) -> str | None:
+    return None if path is None else Path(path).name
+
+
+def _shown(measure: str | None, value: float | None) -> str:
+    if measure is None or value is None:
+        return ""
+    return f"{value:.2%}" if measure == "accuracy" else f"{value:.4f} {measure.upper()}"

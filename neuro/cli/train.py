@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from neuro.cli.output import print_json, print_summary
+from neuro.cli.output import describe, print_json, print_summary
 from neuro.errors import UsageError
 
 
@@ -14,6 +14,7 @@ def train(
     /,
     *,
     dataset: str | None = None,
+    graph: str | None = None,
     model: str | None = None,
     timesteps: int | None = None,
     epochs: int | None = None,
@@ -33,19 +34,24 @@ def train(
     quiet: bool = False,
     json: bool = False,
 ) -> None:
-    """Train a network with a learning rule.
+    """Train a classifier with a learning rule, or a model that reasons over a graph.
 
-    Without options it trains on the embedded digits. Settings come from, later winning:
-    defaults, the preset of the data set, --config, options, --set.
+    Without options a rule trains on the embedded digits, a method of graph reasoning on the
+    embedded facts of UMLS. Settings come from, later winning: defaults, the preset of the data
+    set, --config, options, --set.
 
     Parameters
     ----------
     rule
-        Learning rule: bptt, ottt, dfa, dkp, zo or opzo.
+        Learning rule (bptt, ottt, dfa, dkp, zo or opzo), or method of graph reasoning (grsnn,
+        grsnn+ or nbfnet).
     dataset
         Data set, see `neuro datasets`.
+    graph
+        Graph of your own in its place: a folder of train.txt, valid.txt and test.txt, lines of
+        head, relation and tail between tabs.
     model
-        Architecture, see `neuro models`.
+        Architecture, see `neuro models`; a method of graph reasoning is its own.
     timesteps
         Steps per sample (frames, for event data).
     epochs
@@ -67,7 +73,7 @@ def train(
     assignments
         Any setting as key=value in TOML, e.g. --set rule.alpha=0.1; may be repeated.
     run_dir
-        New folder for the run; default runs/<date>-<rule>-<dataset>-<model>-s<seed>.
+        New folder for the run; default runs/<date>-<method>-<dataset>-<model>-s<seed>.
     data_dir
         Folder with the data; default the download folder.
     resume
@@ -92,6 +98,7 @@ def train(
 
     given: dict[str, Any] = {
         "dataset": dataset,
+        "graph": graph,
         "model": model,
         "timesteps": timesteps,
         "epochs": epochs,
@@ -122,7 +129,7 @@ def train(
         chosen = loaded.config
         origin = f"preset {loaded.preset}" if loaded.preset else "defaults"
         progress.note(
-            f"{chosen.rule.name} on {chosen.dataset} with {chosen.model.name} "
+            f"{describe(chosen.method_name, chosen.dataset_name, chosen.model_name)} "
             f"({origin}; seed {chosen.seed})"
         )
         for note in loaded.notes:

@@ -6,25 +6,14 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from neuro.config.merge import TAGGED, Settings
-from neuro.config.train import SGD, Adam, AdamW, Schedule, TrainConfig
-from neuro.encoding import ENCODINGS
+from neuro.config.kinds import AnyKind
+from neuro.config.merge import Settings
 from neuro.errors import ConfigError, nearest
-from neuro.learning import RULES
-from neuro.models import MODELS
-
-_OPTIONS: dict[str, dict[str, type]] = {
-    "rule": {name: rule.Options for name, rule in RULES.items()},
-    "model": {name: model.options for name, model in MODELS.items()},
-    "encoding": dict(ENCODINGS),
-    "optimizer": {"adam": Adam, "adamw": AdamW, "sgd": SGD},
-    "schedule": {"cosine": Schedule, "constant": Schedule},
-}
 
 
-def option_keys(section: str, name: str) -> list[str]:
+def option_keys(kind: AnyKind, section: str, name: str) -> list[str]:
     """Return the keys that ``[section]`` takes when its name is ``name``."""
-    options = _OPTIONS[section].get(name)
+    options = kind.options[section].get(name)
     if options is None:
         return ["name"]
     if issubclass(options, BaseModel):
@@ -34,15 +23,15 @@ def option_keys(section: str, name: str) -> list[str]:
     return ["name", *(key for key in own if key != "name")]
 
 
-def check_keys(settings: Settings) -> None:
+def check_keys(settings: Settings, kind: AnyKind) -> None:
     """Raise on the first unknown key or name, naming the nearest known one.
 
     Raises:
         ConfigError: an unknown key, or an unknown name in a table that has one.
     """
     for path in settings.leaves():
-        _check_key(path[0], "", list(TrainConfig.model_fields), settings, path)
-    for section in TAGGED:
+        _check_key(path[0], "", kind.config.keys(), settings, path)
+    for section, known in kind.options.items():
         table = settings.table.get(section)
         if table is None:
             continue
@@ -51,8 +40,7 @@ def check_keys(settings: Settings) -> None:
                 f"{section} must be a name or a table, got {table!r} "
                 f"(from {settings.origin((section,))})."
             )
-        name = table["name"] if "name" in table else _default_name(section)
-        known = _OPTIONS[section]
+        name = table["name"] if "name" in table else _default_name(kind, section)
         if name not in known:
             raise ConfigError(
                 f'Unknown {section} "{name}" (from {settings.origin((section, "name"))}).'
@@ -60,18 +48,19 @@ def check_keys(settings: Settings) -> None:
             )
         table["name"] = name
         for key in table:
-            _check_key(key, f"{section}.", option_keys(section, name), settings, (section, key))
+            keys = option_keys(kind, section, name)
+            _check_key(key, f"{section}.", keys, settings, (section, key))
 
 
-def explain(error: ValidationError, settings: Settings) -> str:
+def explain(error: ValidationError, settings: Settings, kind: AnyKind) -> str:
     """Say in one line what pydantic found: key, value, source and reason of each error."""
-    return " ".join(_explain_one(details, settings) for details in error.errors())
+    return " ".join(_explain_one(details, settings, kind) for details in error.errors())
 
 
-def _explain_one(details: Any, settings: Settings) -> str:
+def _explain_one(details: Any, settings: Settings, kind: AnyKind) -> str:
     path = tuple(str(part) for part in details["loc"])
-    if len(path) > 1 and path[0] in TAGGED:
-        path = (path[0], *path[2:]) if path[1] in _OPTIONS[path[0]] else path
+    if len(path) > 1 and path[1] in kind.options.get(path[0], ()):
+        path = (path[0], *path[2:])
     reason = str(details["msg"]).removeprefix("Value error, ")
     key = ".".join(path) or "The configuration"
     if details["type"] == "missing":
@@ -97,7 +86,7 @@ def _check_key(
     )
 
 
-def _default_name(section: str) -> str:
-    default: Any = TrainConfig.model_fields[section].get_default(call_default_factory=True)
+def _default_name(kind: AnyKind, section: str) -> str:
+    default: Any = kind.config.model_fields[section].get_default(call_default_factory=True)
     name = default["name"] if isinstance(default, Mapping) else default.name
     return str(name)

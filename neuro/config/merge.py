@@ -7,7 +7,7 @@ from typing import Any
 
 from neuro.errors import ConfigError
 
-TAGGED = ("rule", "model", "encoding", "optimizer", "schedule")
+TAGGED = ("rule", "model", "encoding", "optimizer", "schedule", "method")
 """Tables whose ``name`` chooses the kind: a new name starts a new table; ``model = "conv5"`` is
 short for ``model = { name = "conv5" }``."""
 

@@ -4,14 +4,13 @@ Rules, models and encodings bring their own options: each is a table with a ``na
 a registry, and an unknown key in any of them is an error.
 """
 
-import hashlib
-import json
 from dataclasses import field as dataclass_field
 from dataclasses import make_dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, cast
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from neuro.config.base import RunConfig, Section
 from neuro.data import DATASETS
 from neuro.encoding import ENCODINGS, Encoding
 from neuro.errors import ConfigError, nearest
@@ -47,11 +46,7 @@ else:
 _DIRECT: Encoder = cast(Any, {"name": "direct"})
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Adam(_Section):
+class Adam(Section):
     """Adam (Kingma & Ba 2015)."""
 
     name: Literal["adam"] = "adam"
@@ -63,7 +58,7 @@ class Adam(_Section):
     weight_decay: float = Field(default=0.0, ge=0, description="L2 penalty, added to the gradient")
 
 
-class AdamW(_Section):
+class AdamW(Section):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019)."""
 
     name: Literal["adamw"] = "adamw"
@@ -77,7 +72,7 @@ class AdamW(_Section):
     )
 
 
-class SGD(_Section):
+class SGD(Section):
     """Stochastic gradient descent with momentum."""
 
     name: Literal["sgd"] = "sgd"
@@ -96,7 +91,7 @@ class SGD(_Section):
         return self
 
 
-class Schedule(_Section):
+class Schedule(Section):
     """How the learning rate changes over training."""
 
     name: Literal["cosine", "constant"] = Field(
@@ -108,7 +103,7 @@ class Schedule(_Section):
     )
 
 
-class TrainConfig(_Section):
+class TrainConfig(RunConfig):
     """Configuration of one training run; the same config and machine give the same weights."""
 
     rule: Annotated[Rule, Field(discriminator="name", description="learning rule and its options")]
@@ -142,9 +137,6 @@ class TrainConfig(_Section):
         Adam | AdamW | SGD, Field(discriminator="name", description="optimiser and its options")
     ] = Adam()
     schedule: Schedule = Field(default=Schedule(), description="course of the learning rate")
-    gradient_clip: float | None = Field(
-        default=None, gt=0, description="largest norm of the whole gradient; null for no limit"
-    )
     validation_fraction: float = Field(
         default=0.1,
         ge=0,
@@ -153,39 +145,6 @@ class TrainConfig(_Section):
     )
     augment: bool = Field(
         default=True, description="use the data set's augmentation, where it has one"
-    )
-    seed: int = Field(
-        default=0, ge=0, lt=2**31, description="origin of every random number of the run"
-    )
-    device: str = Field(
-        default="auto",
-        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
-        description="auto (a GPU if there is one), cpu, cuda or cuda:N",
-    )
-    deterministic: bool = Field(
-        default=True,
-        description="only algorithms that give the same bits each time; slower on a GPU",
-    )
-    threads: int | None = Field(
-        default=None, ge=1, description="CPU threads; null leaves torch's own choice"
-    )
-    checkpoint_every_seconds: float | None = Field(
-        default=120.0,
-        gt=0,
-        description="save within an epoch after this long; null for epoch ends only",
-    )
-    checkpoint_every_steps: int | None = Field(
-        default=None, ge=1, description="save within an epoch after this many batches"
-    )
-    keep_every_epochs: int | None = Field(
-        default=None, ge=1, description="also keep a checkpoint of every so many epochs"
-    )
-    log_every_steps: int = Field(
-        default=50, ge=1, description="batches between lines of step metrics"
-    )
-    tensorboard: bool = Field(default=True, description="write TensorBoard event files")
-    plots: bool = Field(
-        default=True, description="draw learning curve, firing rates and a raster as PNG"
     )
 
     @field_validator("dataset")
@@ -214,28 +173,17 @@ class TrainConfig(_Section):
             )
         return self
 
-    def to_json(self) -> dict[str, Any]:
-        """Return every setting as plain JSON values; ``TrainConfig(**...)`` reads them back."""
-        return self.model_dump(mode="json")
+    @property
+    def method_name(self) -> str:
+        """The learning rule."""
+        return self.rule.name
 
-    def training_settings(self) -> dict[str, Any]:
-        """Return the settings that decide the weights, without those that only observe."""
-        return {key: value for key, value in self.to_json().items() if key not in OBSERVING}
+    @property
+    def dataset_name(self) -> str:
+        """The data set."""
+        return self.dataset
 
-    def fingerprint(self) -> str:
-        """Return a SHA-256 of :meth:`training_settings`: equal for runs that end alike."""
-        text = json.dumps(self.training_settings(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
-
-
-OBSERVING = frozenset(
-    {
-        "checkpoint_every_seconds",
-        "checkpoint_every_steps",
-        "keep_every_epochs",
-        "log_every_steps",
-        "tensorboard",
-        "plots",
-    }
-)
-"""Settings that leave the weights alone, and may change when a run is resumed."""
+    @property
+    def model_name(self) -> str:
+        """The architecture."""
+        return self.model.name

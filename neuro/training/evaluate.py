@@ -1,5 +1,6 @@
 """Accuracy, loss and firing rates of a network on samples it does not learn from."""
 
+from collections.abc import Mapping
 from math import prod
 from typing import NamedTuple
 
@@ -65,7 +66,7 @@ def evaluate(
     )
 
 
-def mean_firing_rate(network: Network, firing_rates: dict[str, float]) -> float:
+def mean_firing_rate(network: Network, firing_rates: Mapping[str, float]) -> float:
     """Return spikes per neuron and step over the whole network, layers weighted by neurons."""
     neurons = {name: prod(network.shapes[name]) for name in network.neuron_nodes}
     total = sum(neurons.values())

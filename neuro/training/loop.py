@@ -1,22 +1,14 @@
 """The batch loop: feed, learn, check, step, record, save."""
 
 import time
-from math import isfinite
 
-import torch
-
-from neuro.errors import DivergedError
-from neuro.training.batches import epoch_order
 from neuro.training.checkpoint import save_checkpoint
-from neuro.training.divergence import find_not_finite, total_norm
-from neuro.training.evaluate import evaluate, mean_firing_rate
 from neuro.training.interrupts import StopSignals, TrainingInterrupted
 from neuro.training.metrics import MetricsLog
-from neuro.training.optimisers import learning_rate_factor, set_learning_rate
 from neuro.training.progress import Progress
 from neuro.training.run_directory import RunDirectory
-from neuro.training.seeds import generator_for
 from neuro.training.session import Best, Session, Totals
+from neuro.training.updates import Updates
 
 
 def train_epochs(
@@ -39,10 +31,9 @@ def train_epochs(
     try:
         while position.epoch <= config.epochs:
             epoch_started = time.perf_counter()
-            order = epoch_order(session.partition.train, config.seed, position.epoch)
+            session.begin_epoch()
             while position.batch < session.steps_per_epoch:
-                start = position.batch * config.batch_size
-                _train_batch(session, order[start : start + config.batch_size], log, progress)
+                _train_batch(session, log, progress)
                 saver.batch_done()
                 if stop.received is not None:
                     saver.save("last")
@@ -51,7 +42,7 @@ def train_epochs(
                         f"{position.batch} of {session.steps_per_epoch}; saved.",
                         stop.received,
                     )
-            _end_epoch(session, log, progress, saver, epoch_started)
+            _end_epoch(session, log, progress, saver, stop, epoch_started)
     finally:
         stop.deferred = False
         progress.end()
@@ -88,125 +79,70 @@ def save_start(session: Session, run: RunDirectory, log: MetricsLog) -> None:
     _Saver(session, run, log).save("last")
 
 
-def _train_batch(
-    session: Session, indices: torch.Tensor, log: MetricsLog, progress: Progress
-) -> None:
-    config, position, totals = session.config, session.position, session.totals
+def _train_batch(session: Session, log: MetricsLog, progress: Progress) -> None:
+    position, totals = session.position, session.totals
     started = time.perf_counter()
-    epoch, batch = position.epoch, position.batch
-    feeder = session.feeder
-    inputs, targets = feeder.take(
-        session.dataset.train, indices, generator_for(config.seed, "augment", epoch, batch)
-    )
-    factor = learning_rate_factor(config, position.step, session.steps_per_epoch)
-    set_learning_rate(session.optimiser, factor)
-    updates = _Updates(session)
-    online = getattr(config.rule, "update", "accumulate") == "online"
-    encoding, noise = (
-        generator_for(config.seed, purpose, epoch, batch, device=session.device)
-        for purpose in ("encode", "noise")
-    )
-    outcome = session.rule.learn(
-        feeder.over_time(inputs, encoding),
-        feeder.timesteps,
-        targets,
-        generator=noise,
-        after_step=updates.apply if online else None,
-    )
-    correct = (outcome.logits.argmax(1) == targets).sum()
-    loss, right, *rates = torch.stack(
-        [outcome.loss, correct, *outcome.firing_rates.values()]  # one transfer from a GPU
-    ).tolist()
-    updates.loss = loss
-    if not isfinite(loss):
-        raise updates.diverged()
-    if not online:
-        updates.apply()
+    lr = session.learning_rate()
+    updates = Updates(session)
+    learned = session.learn(updates)
 
     position.batch += 1
     position.step += 1
     seconds = time.perf_counter() - started
-    firing_rates = dict(zip(outcome.firing_rates, rates, strict=True))
-    totals.add(len(indices), loss, int(right), firing_rates, seconds)
+    totals.add(*learned, seconds)
     session.spent.training_seconds += seconds
-    session.spent.trained_samples += len(indices)
-    rate = mean_firing_rate(session.network, firing_rates)
-    if position.step % config.log_every_steps == 0:
+    session.spent.trained_samples += learned.samples
+    rate = session.mean_firing_rate(learned.firing_rates)
+    if position.step % session.config.log_every_steps == 0:
         log.record(
             "step",
             position.step,
             {
-                "epoch": epoch,
-                "train_loss": loss,
-                "train_accuracy": right / len(indices),
+                "epoch": position.epoch,
+                "train_loss": learned.loss,
+                "train_accuracy": learned.correct / learned.samples,
                 "gradient_norm": updates.gradient_norm,
-                "firing_rate": rate,
-                "lr": config.lr * factor,
-                "samples_per_second": len(indices) / seconds,
+                **({} if rate is None else {"firing_rate": rate}),
+                "lr": lr,
+                "samples_per_second": learned.samples / seconds,
             },
         )
     progress.batch(
-        epoch, position.step, totals.loss / totals.samples, totals.correct / totals.samples, rate
+        position.epoch,
+        position.step,
+        totals.loss / totals.samples,
+        totals.correct / totals.samples,
+        rate,
     )
 
 
-class _Updates:
-    """Optimiser steps of one batch, each checked for NaN and infinity before and after."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._tensors = session.trained_tensors
-        self.loss = 0.0
-        self.gradient_norm = 0.0
-        session.optimiser.zero_grad()
-
-    def apply(self) -> None:
-        """Check and clip the gradients, step, check the weights, clear the gradients."""
-        gradients = [tensor.grad for tensor in self._tensors if tensor.grad is not None]
-        norm = total_norm(gradients)
-        self.gradient_norm = float(norm)
-        if not isfinite(self.gradient_norm):
-            raise self.diverged()
-        limit = self._session.config.gradient_clip
-        if limit is not None and self.gradient_norm > limit:
-            torch.nn.utils.clip_grads_with_norm_(self._tensors, limit, norm)
-        self._session.optimiser.step()
-        if not isfinite(float(total_norm(tensor.detach() for tensor in self._tensors))):
-            raise self.diverged()
-        self._session.optimiser.zero_grad()
-
-    def diverged(self) -> DivergedError:
-        """Return the error that names epoch, batch, step and layer."""
-        position = self._session.position
-        return DivergedError(
-            f"Training diverged in epoch {position.epoch}, batch {position.batch + 1} "
-            f"(step {position.step + 1}): {find_not_finite(self._session.rule, self.loss)}. "
-            "Lower lr, or limit the gradient with gradient_clip."
-        )
-
-
 def _end_epoch(
-    session: Session, log: MetricsLog, progress: Progress, saver: _Saver, started: float
+    session: Session,
+    log: MetricsLog,
+    progress: Progress,
+    saver: _Saver,
+    stop: StopSignals,
+    started: float,
 ) -> None:
     config, position, totals = session.config, session.position, session.totals
     epoch = position.epoch
     rates = totals.mean_firing_rates()
-    factor = learning_rate_factor(config, position.step, session.steps_per_epoch)
+    rate = session.mean_firing_rate(rates)
     record = {
         "epoch": epoch,
         "train_loss": totals.loss / totals.samples,
         "train_accuracy": totals.correct / totals.samples,
-        "firing_rate": mean_firing_rate(session.network, rates),
-        "firing_rates": rates,
-        "lr": config.lr * factor,
+        **({} if rate is None else {"firing_rate": rate, "firing_rates": rates}),
+        "lr": session.learning_rate(),
         "samples_per_second": totals.samples / totals.seconds,
     }
     names = ["last"]
-    if len(session.partition.validation):
-        held_out = _validate(session)
-        record |= {"validation_loss": held_out[0], "validation_accuracy": held_out[1]}
-        if held_out[1] > session.best.accuracy:
-            session.best = Best(epoch, held_out[1])
+    held_out = _validate(session, saver, stop)
+    if held_out:
+        record |= held_out
+        reached = held_out[f"validation_{session.validation_measure}"]
+        if reached > session.best.accuracy:
+            session.best = Best(epoch, reached)
             names = ["best", "last"]
     if config.keep_every_epochs is not None and epoch % config.keep_every_epochs == 0:
         names = [f"epoch-{epoch:04d}", *names]
@@ -218,13 +154,13 @@ def _end_epoch(
     progress.epoch(record)
 
 
-def _validate(session: Session) -> tuple[float, float]:
-    found = evaluate(
-        session.network,
-        session.feeder,
-        session.dataset.train,
-        indices=session.partition.validation,
-        batch_size=session.config.evaluation_batch_size,
-        seed=session.config.seed,
-    )
-    return found.loss, found.accuracy
+def _validate(session: Session, saver: _Saver, stop: StopSignals) -> dict[str, float]:
+    """Validate; where that takes long, a signal need not wait: the moment before it is saved."""
+    if session.validates_long:
+        saver.save("last")
+        stop.deferred = False
+        if stop.received is not None:  # while this was being saved
+            raise TrainingInterrupted("Stopped before the validation; saved.", stop.received)
+    held_out = session.validate()
+    stop.deferred = True
+    return held_out

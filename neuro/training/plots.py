@@ -17,19 +17,21 @@ RASTER_NEURONS = 200
 """At most so many neurons of a layer are drawn: the first ones."""
 
 
-def draw_learning_curve(records: list[dict[str, Any]], file: Path) -> None:
-    """Draw loss and accuracy of training and validation over epochs from ``metrics.jsonl``."""
+def draw_learning_curve(
+    records: list[dict[str, Any]], file: Path, quantities: tuple[str, str] = ("loss", "accuracy")
+) -> None:
+    """Draw two quantities of training and validation over epochs from ``metrics.jsonl``."""
     figure = _figure(9, 3.6)
-    loss, accuracy = figure.subplots(1, 2)
-    epochs = [record["epoch"] for record in records]
-    for axes, quantity in ((loss, "loss"), (accuracy, "accuracy")):
+    for axes, quantity in zip(figure.subplots(1, 2), quantities, strict=True):
         for split, colour in (("train", "tab:blue"), ("validation", "tab:orange")):
             key = f"{split}_{quantity}"
-            if all(key in record for record in records):
-                values = [record[key] for record in records]
+            measured = [record for record in records if key in record]
+            if measured:
+                epochs = [record["epoch"] for record in measured]
+                values = [record[key] for record in measured]
                 axes.plot(epochs, values, color=colour, marker=".", label=split)
         axes.set_xlabel("epoch")
-        axes.set_ylabel(quantity)
+        axes.set_ylabel(quantity if quantity in ("loss", "accuracy") else quantity.upper())
         axes.grid(alpha=0.3)
         axes.legend()
     _save(figure, file)

@@ -14,8 +14,10 @@ class Progress:
     def begin(self, epochs: int, steps_per_epoch: int, done: int) -> None:
         """Training starts with ``done`` batches behind it."""
 
-    def batch(self, epoch: int, step: int, loss: float, accuracy: float, rate: float) -> None:
-        """A batch is done; loss, accuracy and firing rate are means over the epoch so far."""
+    def batch(
+        self, epoch: int, step: int, loss: float, accuracy: float, rate: float | None
+    ) -> None:
+        """A batch is done: loss and accuracy over the epoch so far, firing rate if it spikes."""
 
     def epoch(self, record: dict[str, Any]) -> None:
         """An epoch is done; ``record`` is its line of metrics."""
@@ -49,9 +51,7 @@ class BarProgress(Progress):
             TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
             BarColumn(bar_width=None),
             TextColumn("{task.percentage:3.0f}%"),
-            TextColumn("loss {task.fields[loss]:.4f}"),
-            TextColumn("accuracy {task.fields[accuracy]:.2%}"),
-            TextColumn("firing rate {task.fields[rate]:.3f}"),
+            TextColumn("{task.fields[figures]}"),
             TextColumn("{task.fields[speed]}"),
             TextColumn("ETA"),
             TimeRemainingColumn(),
@@ -67,17 +67,18 @@ class BarProgress(Progress):
             completed=done,
             epoch=done // steps_per_epoch + 1,
             epochs=epochs,
-            loss=0.0,
-            accuracy=0.0,
-            rate=0.0,
+            figures="",
             speed="",
         )
         self._bar.start()
 
-    def batch(self, epoch: int, step: int, loss: float, accuracy: float, rate: float) -> None:
-        self._bar.update(
-            self._task, completed=step, epoch=epoch, loss=loss, accuracy=accuracy, rate=rate
-        )
+    def batch(
+        self, epoch: int, step: int, loss: float, accuracy: float, rate: float | None
+    ) -> None:
+        figures = [f"loss {loss:.4f}", f"accuracy {accuracy:.2%}"]
+        if rate is not None:
+            figures.append(f"firing rate {rate:.3f}")
+        self._bar.update(self._task, completed=step, epoch=epoch, figures=" ".join(figures))
 
     def epoch(self, record: dict[str, Any]) -> None:
         self._bar.update(self._task, speed=f"{record['samples_per_second']:,.0f} samples/s")
@@ -107,9 +108,13 @@ def describe_epoch(record: dict[str, Any], epochs: int) -> str:
     ]
     if "validation_accuracy" in record:
         parts.append(f"validation {record['validation_accuracy']:.2%}")
+    for measure, name in (("mrr", "MRR"), ("auroc", "AUROC")):
+        if f"validation_{measure}" in record:
+            parts.append(f"validation {name} {record[f'validation_{measure}']:.4f}")
+    if "firing_rate" in record:
+        parts.append(f"firing rate {record['firing_rate']:.3f}")
     remaining = (epochs - record["epoch"]) * record["seconds"]
     parts += [
-        f"firing rate {record['firing_rate']:.3f}",
         f"{record['samples_per_second']:,.0f} samples/s",
         f"ETA {format_seconds(remaining)}",
     ]

@@ -9,24 +9,26 @@ from typing import Any
 
 import torch
 
-from neuro.config import TrainConfig
+from neuro.config import AnyConfig, TrainConfig
 from neuro.data import load_dataset
 from neuro.errors import DivergedError, NeuroError, UsageError
+from neuro.graph import load_graph, load_own_graph
 from neuro.training.checkpoint import Checkpoint, load_checkpoint
+from neuro.training.classification import ClassificationSession
 from neuro.training.environment import computing, describe_environment
-from neuro.training.evaluate import Evaluation, evaluate, mean_firing_rate
 from neuro.training.interrupts import StopSignals, TrainingInterrupted
 from neuro.training.loop import save_start, train_epochs
 from neuro.training.memory import reset_peak_memory
 from neuro.training.metrics import MetricsLog, read_metrics
 from neuro.training.progress import Progress
+from neuro.training.reasoning import ReasoningSession
 from neuro.training.run_directory import RunDirectory
-from neuro.training.session import Session, choose_device
+from neuro.training.session import Session, Tested, choose_device
 from neuro.training.summary import RunSummary
 
 
 def train(
-    config: TrainConfig,
+    config: AnyConfig,
     *,
     run_dir: Path | None = None,
     data_dir: Path | None = None,
@@ -64,7 +66,7 @@ def resume(
     run_dir: Path,
     *,
     checkpoint: str = "last",
-    config: TrainConfig | None = None,
+    config: AnyConfig | None = None,
     data_dir: Path | None = None,
     download: bool = True,
     progress: Progress | None = None,
@@ -124,6 +126,44 @@ def load_run(
         data_dir = Path(recorded) if recorded and dataset is None else None
     device = choose_device(config.device)
     reset_peak_memory(device)
+    session = open_session(
+        config, device, dataset=dataset, data_dir=data_dir, download=download, started=started
+    )
+    return run, session
+
+
+def open_session(
+    config: AnyConfig,
+    device: torch.device,
+    *,
+    dataset: str | None = None,
+    data_dir: Path | None = None,
+    download: bool = True,
+    started: float,
+) -> Session:
+    """Load the data of a configuration and build what it trains, untrained.
+
+    Args:
+        config: the configuration.
+        device: where to train.
+        dataset: another data set in place of the configuration's own.
+        data_dir: where the data lie; None is the download folder.
+        download: whether missing data may be downloaded; graphs never are.
+        started: ``time.perf_counter()`` when the work began.
+
+    Raises:
+        UsageError: settings do not fit the data, or another graph is asked for.
+        DataError: the data are missing or damaged.
+    """
+    if not isinstance(config, TrainConfig):
+        if dataset not in (None, config.dataset):
+            raise UsageError(
+                f"A run on a graph is evaluated on that graph, {config.dataset_name}: the numbers "
+                "of its relations and what is known of it belong to it."
+            )
+        graph = load_own_graph(config.graph) if config.graph else None
+        task = graph or load_graph(str(config.dataset), data_dir)
+        return ReasoningSession(config, task, device, started=started)
     own = dataset is None or dataset == config.dataset
     data = load_dataset(
         config.dataset if own else str(dataset),
@@ -132,7 +172,7 @@ def load_run(
         download=download,
         **(config.dataset_options if own else {}),
     )
-    return run, Session(config, data, device, started=started)
+    return ClassificationSession(config, data, device, started=started)
 
 
 def evaluate_run(
@@ -156,39 +196,25 @@ def evaluate_run(
     """
     run, session = load_run(run_dir, dataset=dataset, data_dir=data_dir, download=download)
     config = session.config
+    if events and not isinstance(session, ClassificationSession):
+        raise UsageError("Spike events serve the synapses of classifiers, not messages of a graph.")
     moment = load_checkpoint(run.checkpoints, checkpoint, fingerprint=config.fingerprint())
     session.restore_weights(moment)
-    for synapse in session.network.synapse_nodes.values():
-        synapse.event_driven = events
     with computing(
         session.device,
         seed=config.seed,
         deterministic=config.deterministic,
         threads=config.threads,
     ):
-        found = _test(session)
-    spent = session.clock()
-    return RunSummary(
-        run=str(run_dir),
-        method=config.rule.name,
-        dataset=session.dataset.name,
-        model=config.model.name,
-        metrics={
-            "test_accuracy": found.accuracy,
-            "test_loss": found.loss,
-            "firing_rate": mean_firing_rate(session.network, found.firing_rates),
-            "epochs": int(moment.state["position"]["epoch"]) - 1,
-        },
-        firing_rates=found.firing_rates,
-        seconds=spent.seconds,
-        peak_memory_mb=spent.peak_memory_mb,
-    )
+        found = session.test(events=events)
+    epochs = int(moment.state["position"]["epoch"]) - 1
+    return _summary(run_dir, session, found, {**found.metrics, "epochs": epochs}, dataset)
 
 
 @dataclass(frozen=True)
 class _Work:
     run: RunDirectory
-    config: TrainConfig
+    config: AnyConfig
     device: torch.device
     threads: int | None
     data_dir: Path | None
@@ -209,14 +235,11 @@ def _carry_out(work: _Work, start: Checkpoint | None) -> RunSummary:
             threads=work.threads,
         ),
     ):
-        dataset = load_dataset(
-            config.dataset,
-            data_dir=work.data_dir,
-            timesteps=config.timesteps,
-            download=work.download,
-            **config.dataset_options,
+        session = open_session(
+            config, device, data_dir=work.data_dir, download=work.download, started=started
         )
-        session = Session(config, dataset, device, started=started)
+        for note in session.notes if start is None else ():
+            work.progress.note(f"Note: {note}")
         if start is not None:
             session.restore(start)
         log = MetricsLog(
@@ -237,65 +260,52 @@ def _carry_out(work: _Work, start: Checkpoint | None) -> RunSummary:
 def _sum_up(run: RunDirectory, session: Session) -> RunSummary:
     config = session.config
     epochs = read_metrics(run.metrics, "epoch")
-    last = _test(session)
+    last = session.test()
     if config.plots:
-        from neuro.training.plots import draw_firing_rates, draw_learning_curve, draw_raster
-
-        draw_learning_curve(epochs, run.plots / "learning_curve.png")
-        if session.network.neuron_nodes:
-            draw_firing_rates(epochs, run.plots / "firing_rates.png")
-            draw_raster(
-                session.network, session.feeder, session.dataset.test, run.plots / "raster.png"
-            )
-    best: Evaluation | None = None
+        session.draw(epochs, run.plots)
+    best: Tested | None = None
     if session.best.epoch == config.epochs:
         best = last
     elif session.best.epoch > 0:
         moment = load_checkpoint(run.checkpoints, "best", fingerprint=config.fingerprint())
         session.restore_weights(moment)
-        best = _test(session)
+        best = session.test()
     spent = session.clock()
-    summary = RunSummary(
-        run=str(run.path),
-        method=config.rule.name,
-        dataset=config.dataset,
-        model=config.model.name,
-        metrics={
-            "test_accuracy": last.accuracy,
-            "test_loss": last.loss,
-            "test_accuracy_best_validation": None if best is None else best.accuracy,
-            "best_validation_epoch": session.best.epoch or None,
-            "best_validation_accuracy": session.best.accuracy if session.best.epoch else None,
-            "validation_accuracy": epochs[-1].get("validation_accuracy"),
-            "train_accuracy": epochs[-1]["train_accuracy"],
-            "train_loss": epochs[-1]["train_loss"],
-            "firing_rate": mean_firing_rate(session.network, last.firing_rates),
-            "epochs": config.epochs,
-            "seed": config.seed,
-            "parameters": sum(p.numel() for p in session.network.parameters()),
-            "training_seconds": round(spent.training_seconds, 3),
-            "samples_per_second": round(spent.trained_samples / spent.training_seconds, 1),
-        },
-        firing_rates=last.firing_rates,
-        seconds=spent.seconds,
-        peak_memory_mb=spent.peak_memory_mb,
-    )
+    metrics = {
+        **session.summarise(last, best, epochs),
+        "epochs": config.epochs,
+        "seed": config.seed,
+        "parameters": session.parameters,
+        "training_seconds": round(spent.training_seconds, 3),
+        "samples_per_second": round(spent.trained_samples / spent.training_seconds, 1),
+    }
+    summary = _summary(run.path, session, last, metrics)
     run.write_json("summary.json", summary.to_json())
     return summary
 
 
-def _test(session: Session) -> Evaluation:
-    return evaluate(
-        session.network,
-        session.feeder,
-        session.dataset.test,
-        batch_size=session.config.evaluation_batch_size,
-        seed=session.config.seed,
+def _summary(
+    run: Path,
+    session: Session,
+    found: Tested,
+    metrics: dict[str, float | int | None],
+    dataset: str | None = None,
+) -> RunSummary:
+    config, spent = session.config, session.clock()
+    return RunSummary(
+        run=str(run),
+        method=config.method_name,
+        dataset=dataset or config.dataset_name,
+        model=config.model_name,
+        metrics=metrics,
+        firing_rates=found.firing_rates,
+        seconds=spent.seconds,
+        peak_memory_mb=spent.peak_memory_mb,
     )
 
 
 def _starting_point(
-    run: RunDirectory, checkpoint: str, config: TrainConfig, progress: Progress
+    run: RunDirectory, checkpoint: str, config: AnyConfig, progress: Progress
 ) -> Checkpoint | None:
     """The checkpoint to continue from; None if the run was stopped before it saved its first."""
     untouched = not run.metrics.exists() or run.metrics.stat().st_size == 0

@@ -15,7 +15,7 @@ from typing import IO, Any, Literal
 
 from pydantic import ValidationError
 
-from neuro.config import TrainConfig
+from neuro.config import AnyConfig, read_config
 from neuro.errors import CheckpointError, NeuroError, UsageError
 from neuro.training.checkpoint import write_atomically
 
@@ -35,11 +35,11 @@ class RunDirectory:
         self._lock: IO[str] | None = None
 
     @classmethod
-    def create(cls, path: Path | None, config: TrainConfig) -> "RunDirectory":
+    def create(cls, path: Path | None, config: AnyConfig) -> "RunDirectory":
         """Make a new, locked run folder and write its configuration.
 
         Args:
-            path: where; None makes ``runs/<date>-<rule>-<dataset>-<model>-s<seed>``.
+            path: where; None makes ``runs/<date>-<method>-<dataset>-<model>-s<seed>``.
             config: the configuration.
 
         Raises:
@@ -121,7 +121,7 @@ class RunDirectory:
                 return True
         return False
 
-    def config(self) -> TrainConfig:
+    def config(self) -> AnyConfig:
         """Read the configuration back.
 
         Raises:
@@ -129,7 +129,7 @@ class RunDirectory:
         """
         record = self.read_json("config.json")
         try:
-            return TrainConfig(**record)
+            return read_config(record)
         except (ValidationError, NeuroError, TypeError) as error:
             reason = " ".join(str(error).split())
             raise CheckpointError(
@@ -177,10 +177,11 @@ def find_runs(root: Path) -> list[RunDirectory]:
     return [RunDirectory(file.parent) for file in sorted(root.glob("**/config.json"))]
 
 
-def _fresh_path(config: TrainConfig) -> Path:
+def _fresh_path(config: AnyConfig) -> Path:
     day = datetime.now().strftime("%Y-%m-%d-%H%M%S")
-    dataset = config.dataset.replace(":", "-")
-    name = f"{day}-{config.rule.name}-{dataset}-{config.model.name}-s{config.seed}"
+    names = dict.fromkeys((config.method_name, config.dataset_name, config.model_name))
+    label = "-".join(name.replace(":", "-") for name in names)
+    name = f"{day}-{label}-s{config.seed}"
     path = DEFAULT_ROOT / name
     number = 2
     while path.exists():

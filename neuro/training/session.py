@@ -1,26 +1,29 @@
-"""One training run in memory: network, rule, optimiser and where it stands; saved and restored."""
+"""One run in memory: what it trains, its optimiser, and where it stands; saved and restored.
+
+What is common to all kinds of training is here, and the loop knows nothing more of a session. A
+kind of training says how its batches are learnt from and how it is judged.
+"""
 
 import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from math import ceil
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from neuro.config import TrainConfig
-from neuro.data import Dataset
+from neuro.config import AnyConfig
 from neuro.errors import CheckpointError, ConfigError, UsageError
-from neuro.learning import build_rule
-from neuro.models import build_model
-from neuro.training.batches import Feeder, partition
 from neuro.training.checkpoint import (
     Checkpoint,
     restore_torch_random_state,
     torch_random_state,
 )
 from neuro.training.memory import peak_memory_mb
-from neuro.training.optimisers import build_optimiser, optimiser_tensors, restore_optimiser
-from neuro.training.seeds import generator_for
+from neuro.training.optimisers import optimiser_tensors, restore_optimiser
+from neuro.training.updates import Updates
 
 
 @dataclass
@@ -43,7 +46,7 @@ class Totals:
     seconds: float = 0.0
 
     def add(
-        self, samples: int, loss: float, correct: int, rates: dict[str, float], seconds: float
+        self, samples: int, loss: float, correct: int, rates: Mapping[str, float], seconds: float
     ) -> None:
         """Take in one batch; ``loss`` and ``rates`` are its means."""
         self.samples += samples
@@ -60,7 +63,10 @@ class Totals:
 
 @dataclass
 class Best:
-    """The epoch with the highest validation accuracy; the earliest, where several have it."""
+    """The epoch that did best in validation, by the measure of the session.
+
+    ``accuracy`` holds that measure, whichever it is; the earliest epoch, where several have it.
+    """
 
     epoch: int = 0
     accuracy: float = -1.0
@@ -76,32 +82,51 @@ class Spent:
     peak_memory_mb: float = 0.0
 
 
-class Session:
+class Learned(NamedTuple):
+    """What one batch gave; ``loss`` and ``firing_rates`` are means over its samples."""
+
+    samples: int
+    loss: float
+    correct: int
+    firing_rates: Mapping[str, float]
+
+
+class Tested(NamedTuple):
+    """How a model did: numbers by name, and spikes per neuron and step by layer."""
+
+    metrics: dict[str, float]
+    firing_rates: dict[str, float]
+
+
+class Session(ABC):
     """Everything that changes while training.
 
     Args:
         config: the configuration.
-        dataset: loaded as the configuration asks.
         device: where to train.
         started: ``time.perf_counter()`` when the work began, loading included.
+
+    Attributes:
+        validation_measure: what of a validation is largest in the best epoch; a key of what
+            :meth:`validate` returns, after ``validation_``.
+        validates_long: whether a validation may take longer than a signal should wait.
+        data_key: names the data where files of a user's may change under a run; None elsewhere.
+        notes: what a user should know of the data.
     """
 
-    def __init__(
-        self, config: TrainConfig, dataset: Dataset, device: torch.device, *, started: float
-    ) -> None:
+    validation_measure = "accuracy"
+    validates_long = False
+    data_key: str | None = None
+    notes: tuple[str, ...] = ()
+
+    config: AnyConfig
+    # made by each kind of session
+    steps_per_epoch: int
+    optimiser: torch.optim.Optimizer
+
+    def __init__(self, config: AnyConfig, device: torch.device, *, started: float) -> None:
         self.config = config
-        self.dataset = dataset
         self.device = device
-        self.feeder = Feeder(dataset, config, device)
-        weights = generator_for(config.seed, "weights")
-        self.network = build_model(
-            config.model, self.feeder.network_input_shape, dataset.classes, weights
-        ).to(device)
-        feedback = generator_for(config.seed, "rule")
-        self.rule = build_rule(self.network, config.rule, generator=feedback).to(device)
-        self.optimiser = build_optimiser(self.rule, config)
-        self.partition = partition(len(dataset.train), config.validation_fraction, config.seed)
-        self.steps_per_epoch = ceil(len(self.partition.train) / config.batch_size)
         self.position = Position()
         self.totals = Totals()
         self.best = Best()
@@ -109,9 +134,74 @@ class Session:
         self._started = started
 
     @property
+    @abstractmethod
+    def modules(self) -> dict[str, nn.Module]:
+        """What a checkpoint keeps, by the name of its group of tensors."""
+
+    @abstractmethod
+    def begin_epoch(self) -> None:
+        """Get ready for the batches of the epoch of ``position``."""
+
+    @abstractmethod
+    def learn(self, updates: Updates) -> Learned:
+        """Learn from the batch of ``position``.
+
+        Args:
+            updates: told of the loss, and steps the optimiser.
+
+        Raises:
+            DivergedError: NaN or infinity.
+        """
+
+    @abstractmethod
+    def learning_rate(self) -> float:
+        """The learning rate at ``position``."""
+
+    @abstractmethod
+    def validate(self) -> dict[str, float]:
+        """Return numbers by name, ``validation_...``; empty if this epoch is not validated."""
+
+    @abstractmethod
+    def test(self, *, events: bool = False) -> Tested:
+        """Judge the model as it is on the test set.
+
+        Args:
+            events: take currents from spike events where few neurons fire.
+        """
+
+    @abstractmethod
+    def mean_firing_rate(self, firing_rates: Mapping[str, float]) -> float | None:
+        """Return spikes per neuron and step over all layers; None where nothing spikes."""
+
+    @abstractmethod
+    def find_not_finite(self, loss: float) -> str:
+        """Say where the first NaN or infinity is."""
+
+    @abstractmethod
+    def draw(self, epochs: list[dict[str, Any]], folder: Path) -> None:
+        """Draw the figures of a finished run from its lines of metrics."""
+
+    @abstractmethod
+    def summarise(
+        self, last: Tested, best: Tested | None, epochs: list[dict[str, Any]]
+    ) -> dict[str, float | int | None]:
+        """Return the metrics of a summary that are this kind's own.
+
+        Args:
+            last: the test after the last epoch.
+            best: the test after the best epoch; None without validation.
+            epochs: the lines of metrics.
+        """
+
+    @property
     def trained_tensors(self) -> list[Tensor]:
         """Every tensor the optimiser changes."""
         return [tensor for group in self.optimiser.param_groups for tensor in group["params"]]
+
+    @property
+    def parameters(self) -> int:
+        """Trainable numbers of the network."""
+        return sum(p.numel() for p in self.modules["network"].parameters())
 
     def clock(self) -> Spent:
         """Return what was spent up to now."""
@@ -127,8 +217,7 @@ class Session:
         """
         optimiser_values, optimiser_rest = optimiser_tensors(self.optimiser)
         groups = {
-            "network": self.network.state_dict(),
-            "rule": self.rule.state_dict(),
+            **{name: module.state_dict() for name, module in self.modules.items()},
             "optimiser": optimiser_values,
             "random": torch_random_state(self.device),
         }
@@ -145,13 +234,15 @@ class Session:
             "metrics_offset": metrics_offset,
             "optimiser": optimiser_rest,
         }
+        if self.data_key is not None:
+            state["data"] = self.data_key
         return Checkpoint(self.config.fingerprint(), self.position.step, tensors, state)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go to the moment of a checkpoint.
 
         Raises:
-            CheckpointError: it does not fit this network, rule or optimiser.
+            CheckpointError: it does not fit this network, rule, optimiser or data.
         """
         self.restore_weights(checkpoint)
         state = checkpoint.state
@@ -168,12 +259,17 @@ class Session:
         restore_torch_random_state(_group(checkpoint, "random"), self.device)
 
     def restore_weights(self, checkpoint: Checkpoint) -> None:
-        """Load network and rule of a checkpoint, nothing else.
+        """Load what was trained of a checkpoint, nothing else.
 
         Raises:
-            CheckpointError: it does not fit this network or rule.
+            CheckpointError: it does not fit this network, rule or data.
         """
-        for part, module in (("network", self.network), ("rule", self.rule)):
+        if checkpoint.state.get("data", self.data_key) != self.data_key:
+            raise CheckpointError(
+                f"The data of {self.config.dataset_name} are not those the run was trained on: "
+                "files were changed or replaced. Restore them, or start a new run."
+            )
+        for part, module in self.modules.items():
             try:
                 module.load_state_dict(_group(checkpoint, part))
             except RuntimeError as error:

@@ -14,9 +14,9 @@ class RunSummary:
 
     Args:
         run: the run folder.
-        method: the learning rule.
-        dataset: the data set.
-        model: the architecture.
+        method: the learning rule, or the method of graph reasoning.
+        dataset: the data set, or the folder of a graph by name.
+        model: the architecture; a method of graph reasoning is its own.
         metrics: numbers by name, see ``docs/json-output.md``; null where there is none.
         firing_rates: spikes per neuron and time step on the test set, by layer.
         seconds: wall-clock time, everything included.

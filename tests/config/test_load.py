@@ -126,7 +126,7 @@ def test_a_table_for_an_unknown_rule_is_refused(tmp_path):
 
 
 def test_a_data_set_without_a_preset_says_so(monkeypatch):
-    monkeypatch.setattr("neuro.config.load.preset_for", lambda dataset: None)
+    monkeypatch.setattr("neuro.config.load.preset_for", lambda *_: None)
     loaded = resolve_config("opzo", flags={"dataset": "mnist"})
     assert loaded.preset is None
     assert "no preset belongs to data set mnist" in loaded.notes[0]

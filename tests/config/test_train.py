@@ -5,7 +5,7 @@ from pydantic import BaseModel, ValidationError
 
 from neuro.config import TrainConfig
 from neuro.config import train as module
-from neuro.config.train import OBSERVING
+from neuro.config.base import OBSERVING
 from neuro.encoding import ENCODINGS
 from neuro.errors import ConfigError
 from neuro.learning import RULES

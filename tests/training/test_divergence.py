@@ -6,14 +6,16 @@ import pytest
 import torch
 
 from neuro.data import load_dataset
+from neuro.training.classification import ClassificationSession
 from neuro.training.divergence import find_not_finite, total_norm
-from neuro.training.session import Session
 
 
 @pytest.fixture
 def rule(tiny):
     config = tiny(model={"hidden": [16, 16]})
-    return Session(config, load_dataset("digits"), torch.device("cpu"), started=0.0).rule
+    return ClassificationSession(
+        config, load_dataset("digits"), torch.device("cpu"), started=0.0
+    ).rule
 
 
 def test_the_norm_is_over_all_numbers():

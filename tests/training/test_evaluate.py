@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from neuro.data import load_dataset
+from neuro.training.classification import ClassificationSession
 from neuro.training.evaluate import evaluate, mean_firing_rate
-from neuro.training.session import Session
 
 
 @pytest.fixture
-def session(tiny) -> Session:
+def session(tiny) -> ClassificationSession:
     config = tiny(model={"hidden": [16, 4]})
-    return Session(config, load_dataset("digits"), torch.device("cpu"), started=0.0)
+    return ClassificationSession(config, load_dataset("digits"), torch.device("cpu"), started=0.0)
 
 
 def test_accuracy_loss_and_rates_are_means_over_samples(session):
@@ -57,7 +57,9 @@ def test_evaluation_changes_nothing(session):
 
 def test_a_random_encoding_repeats_itself(tiny):
     config = tiny(encoding="rate")
-    session = Session(config, load_dataset("digits"), torch.device("cpu"), started=0.0)
+    session = ClassificationSession(
+        config, load_dataset("digits"), torch.device("cpu"), started=0.0
+    )
     runs = [
         evaluate(session.network, session.feeder, session.dataset.test, batch_size=100, seed=seed)
         for seed in (0, 0, 1)

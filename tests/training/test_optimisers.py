@@ -8,22 +8,22 @@ import torch
 
 from neuro.data import load_dataset
 from neuro.errors import ConfigError
+from neuro.training.classification import ClassificationSession
 from neuro.training.optimisers import (
     learning_rate_factor,
     optimiser_tensors,
     restore_optimiser,
     set_learning_rate,
 )
-from neuro.training.session import Session
 
 OPTIMISERS = ["adam", "adamw", "sgd", {"name": "sgd", "momentum": 0.0}]
 
 
-def session_of(config) -> Session:
-    return Session(config, load_dataset("digits"), torch.device("cpu"), started=0.0)
+def session_of(config) -> ClassificationSession:
+    return ClassificationSession(config, load_dataset("digits"), torch.device("cpu"), started=0.0)
 
 
-def descend(session: Session, steps: range) -> None:
+def descend(session: ClassificationSession, steps: range) -> None:
     for step in steps:
         for index, tensor in enumerate(session.trained_tensors):
             tensor.grad = torch.full_like(tensor, 0.1 * (index + 1) * (step - 1.5))

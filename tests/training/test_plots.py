@@ -5,14 +5,14 @@ import torch
 from PIL import Image
 
 from neuro.data import load_dataset
+from neuro.training.classification import ClassificationSession
 from neuro.training.plots import draw_firing_rates, draw_learning_curve, draw_raster, record_spikes
-from neuro.training.session import Session
 
 
 @pytest.fixture
-def session(tiny) -> Session:
+def session(tiny) -> ClassificationSession:
     config = tiny(model={"hidden": [16, 4]}, timesteps=5)
-    return Session(config, load_dataset("digits"), torch.device("cpu"), started=0.0)
+    return ClassificationSession(config, load_dataset("digits"), torch.device("cpu"), started=0.0)
 
 
 def colours(file) -> int:

@@ -8,13 +8,14 @@ import torch
 from neuro.data import load_dataset
 from neuro.errors import CheckpointError, UsageError
 from neuro.training.checkpoint import Checkpoint
-from neuro.training.session import Session, Totals, choose_device
+from neuro.training.classification import ClassificationSession
+from neuro.training.session import Totals, choose_device
 
 CPU = torch.device("cpu")
 
 
-def session_of(config) -> Session:
-    return Session(config, load_dataset("digits"), CPU, started=0.0)
+def session_of(config) -> ClassificationSession:
+    return ClassificationSession(config, load_dataset("digits"), CPU, started=0.0)
 
 
 def test_weights_and_feedback_follow_the_seed(tiny):
