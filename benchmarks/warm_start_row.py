@@ -78,6 +78,17 @@ def delayed_message() -> None:
     found.decoded.sum().backward()  # type: ignore[no-untyped-call]
 
 
+def relational_spmm() -> None:
+    from neuro.kernels import RelationalGraph, relational_pna, relational_spmm
+
+    ring = torch.arange(64)
+    graph = RelationalGraph.of(ring, ring % 2, ring.roll(1), nodes=64)
+    features = torch.ones(64, 2, 32, requires_grad=True)
+    found = relational_pna(features, torch.ones(2, 2, 32), graph, torch.zeros(64, 2, 32))
+    total = relational_spmm(features, torch.ones(2, 2, 32), graph)
+    (sum(found) + total).sum().backward()  # type: ignore[no-untyped-call]
+
+
 CALLS: dict[str, Callable[[], None]] = {
     "lif": lif,
     "noise": noise,
@@ -88,6 +99,7 @@ CALLS: dict[str, Callable[[], None]] = {
     "event_linear": event_linear,
     "event_conv2d": event_conv2d,
     "delayed_message": delayed_message,
+    "relational_spmm": relational_spmm,
 }
 """For every op a small call, of the variant that training uses most."""
 
