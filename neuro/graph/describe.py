@@ -46,7 +46,7 @@ def describe_paths(explanation: Explanation, names: KnowledgeGraph) -> list[str]
         )
     for rank, path in enumerate(explanation.paths, 1):
         lines.append(
-            f"{rank:>4}  importance {path.importance:+.3g}, delay {path.delay:g}:  "
+            f"{rank:>4}  importance {path.importance:+.3g}, {steps_text(path.duration)}:  "
             f"{path_text(path, names)}"
         )
     return lines
@@ -110,13 +110,18 @@ def arrival_text(arrival: Arrival) -> str:
 
 
 def path_text(path: Path, names: KnowledgeGraph) -> str:
-    """Return ``a -r (delay 2)-> b <-s (delay 1)- c``; an arrow points as the fact does."""
+    """Return ``a -r (2 steps)-> b <-s (1 step)- c``; an arrow points as the fact does."""
     text = names.entities[path.hops[0].source]
     for hop in path.hops:
-        label = f"{names.relations[hop.relation]} (delay {hop.delay:g})"
+        label = f"{names.relations[hop.relation]} ({steps_text(hop.duration)})"
         arrow = f"<-{label}-" if hop.inverse else f"-{label}->"
         text += f" {arrow} {names.entities[hop.destination]}"
     return text
+
+
+def steps_text(duration: float) -> str:
+    """Return ``2 steps``."""
+    return f"{duration:g} step" + ("" if duration == 1 else "s")
 
 
 def _how(answer: Answer) -> str:
@@ -140,7 +145,7 @@ def _path_json(path: Path, names: KnowledgeGraph) -> dict[str, Any]:
     return {
         "importance": path.importance,
         "total": path.total,
-        "delay": path.delay,
+        "duration": path.duration,
         "hops": [_hop_json(hop, names) for hop in path.hops],
     }
 
@@ -152,5 +157,5 @@ def _hop_json(hop: Hop, names: KnowledgeGraph) -> dict[str, Any]:
         "inverse": hop.inverse,
         "destination": names.entities[hop.destination],
         "importance": hop.importance,
-        "delay": hop.delay,
+        "duration": hop.duration,
     }

@@ -139,7 +139,7 @@ class Hop(NamedTuple):
         inverse: whether the fact is ``destination -relation-> source``.
         destination: where it ends.
         importance: of the edge, see :func:`explain_paths`.
-        delay: steps a spike takes, 1 + the median of the neurons' delays.
+        duration: steps a spike takes, 1 + the median of the neurons' delays.
     """
 
     source: int
@@ -147,7 +147,7 @@ class Hop(NamedTuple):
     inverse: bool
     destination: int
     importance: float
-    delay: float
+    duration: float
 
 
 class Path(NamedTuple):
@@ -166,9 +166,9 @@ class Path(NamedTuple):
         return self.total / len(self.hops)
 
     @property
-    def delay(self) -> float:
+    def duration(self) -> float:
         """Steps from head to tail, less those that neurons on the way take to charge."""
-        return sum(hop.delay for hop in self.hops)
+        return sum(hop.duration for hop in self.hops)
 
     @property
     def nodes(self) -> tuple[int, ...]:

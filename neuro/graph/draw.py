@@ -1,0 +1,225 @@
+"""A picture of the paths that explain an answer, from the head on the left to the tail."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path as File
+from typing import Any
+
+import networkx
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch
+
+from neuro.errors import NeuroError
+from neuro.graph.describe import query_text, steps_text
+from neuro.graph.explain import Explanation, Hop, Path
+from neuro.graph.triples import KnowledgeGraph
+
+MOST_NODES = 30
+"""More would not be legible."""
+
+DOTS = 120
+"""Per inch."""
+
+_HEAD, _TAIL, _BETWEEN = "tab:orange", "tab:green", "0.93"
+_LONGEST_NAME = 24
+_COLUMN, _ROW = 3.4, 1.0  # inches
+_WIDEST = 5.0  # points
+_BEND = 0.22
+
+Positions = Mapping[int, tuple[float, float]]
+
+
+def draw_paths(explanation: Explanation, names: KnowledgeGraph, file: File) -> None:
+    """Draw the paths as one graph and write a PNG, whole or not at all.
+
+    Arrows run the way spikes did; an edge that is the inverse of a fact says so. A wider edge is
+    more important, a dashed one made the score less. Paths are added, the most important first,
+    as long as there are no more than 30 nodes; the title tells how many.
+
+    Args:
+        explanation: of :func:`neuro.graph.explain_paths`.
+        names: the graph whose nodes it speaks of.
+        file: is replaced if it is there.
+
+    Raises:
+        NeuroError: there is no path to draw.
+    """
+    if not explanation.paths:
+        raise NeuroError(
+            f"No path to draw: none explains {query_text(explanation.query, names)} with "
+            f"{names.entities[explanation.tail]}."
+        )
+    shown = _legible(explanation.paths)
+    hops = {hop[:4]: hop for path in shown for hop in path.hops}.values()
+    columns = _columns(shown, explanation.tail)
+    figure = _figure(columns)
+    axes = figure.subplots()
+    axes.set_axis_off()
+    positions = _positions(hops, columns)
+    _draw_edges(axes, hops, names, positions)
+    for node, (x, y) in positions.items():
+        colours = {explanation.query.head: _HEAD, explanation.tail: _TAIL}
+        axes.text(
+            x,
+            y,
+            _shortened(names.entities[node]),
+            ha="center",
+            va="center",
+            size=9,
+            parse_math=False,
+            zorder=3,
+            bbox={
+                "boxstyle": "round,pad=0.35",
+                "facecolor": colours.get(node, _BETWEEN),
+                "edgecolor": "0.3",
+            },
+        )
+    rows = max(map(len, columns))
+    axes.set_xlim(-0.5, len(columns) - 0.5)
+    axes.set_ylim(-rows / 2 - 0.1, rows / 2 + 0.1)
+    axes.set_title(_title(explanation, names, len(shown)), size=10, parse_math=False)
+    _save(figure, file)
+
+
+def _legible(paths: Sequence[Path]) -> list[Path]:
+    """Return the first paths that together have no more than ``MOST_NODES`` nodes."""
+    nodes: set[int] = set()
+    shown: list[Path] = []
+    for path in paths:
+        nodes.update(path.nodes)
+        if shown and len(nodes) > MOST_NODES:
+            break
+        shown.append(path)
+    return shown
+
+
+def _columns(paths: Sequence[Path], tail: int) -> list[list[int]]:
+    """Return the nodes by their hops from the head; the tail alone comes last."""
+    graph = networkx.DiGraph()
+    for path in paths:
+        networkx.add_path(graph, path.nodes)
+    hops = networkx.single_source_shortest_path_length(graph, paths[0].nodes[0])
+    columns: list[list[int]] = []
+    for node, hop in sorted(hops.items(), key=lambda each: each[1]):
+        if node != tail:
+            columns += [[]] * (hop + 1 - len(columns))
+            columns[hop] = [*columns[hop], node]
+    return [*columns, [tail]]
+
+
+def _positions(hops: Iterable[Hop], columns: list[list[int]]) -> Positions:
+    """Place each column's nodes in the order of the mean height of their neighbours."""
+    neighbours = defaultdict(list)
+    for hop in hops:
+        neighbours[hop.source].append(hop.destination)
+        neighbours[hop.destination].append(hop.source)
+    found: dict[int, tuple[float, float]] = {}
+
+    def height(node: int) -> float:
+        placed = [found[each][1] for each in neighbours[node] if each in found]
+        return sum(placed) / max(len(placed), 1)
+
+    for _ in range(4):
+        for x, column in enumerate(columns):
+            ordered = sorted(column, key=height)
+            for place, node in enumerate(ordered):
+                # Every other column is moved a little, lest an edge runs behind a node.
+                lift = 0.18 * (x % 2) * (len(columns) > 2 and 0 < x < len(columns) - 1)
+                found[node] = (float(x), place - (len(ordered) - 1) / 2 + lift)
+    return found
+
+
+def _draw_edges(
+    axes: Any, hops: Iterable[Hop], names: KnowledgeGraph, positions: Positions
+) -> None:
+    most = max(abs(hop.importance) for hop in hops)
+    between = defaultdict(list)
+    for hop in hops:
+        between[hop.source, hop.destination].append(hop)
+    for (source, destination), parallel in between.items():
+        start, end = positions[source], positions[destination]
+        both_ways = (destination, source) in between
+        for place, hop in enumerate(parallel):
+            bend = _BEND * (place - (len(parallel) - 1) / 2 + both_ways)
+            if abs(end[0] - start[0]) != 1:
+                bend += _BEND  # within a column, or past one
+            share = abs(hop.importance) / most
+            arrow = FancyArrowPatch(
+                start,
+                end,
+                arrowstyle="-|>",
+                mutation_scale=10 + 4 * share,
+                connectionstyle=f"arc3,rad={bend}",
+                linewidth=0.6 + (_WIDEST - 0.6) * share,
+                linestyle="-" if hop.importance > 0 else "--",
+                color="tab:blue",
+                alpha=0.7,
+                shrinkA=26,
+                shrinkB=26,
+                zorder=1,
+            )
+            axes.add_patch(arrow)
+            axes.annotate(
+                _label(hop, names),
+                _on_curve(start, end, bend, 0.42),
+                ha="center",
+                va="center",
+                size=7,
+                parse_math=False,
+                zorder=2,
+                bbox={"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": "none"},
+            )
+
+
+def _on_curve(
+    start: tuple[float, float], end: tuple[float, float], bend: float, share: float
+) -> tuple[float, float]:
+    """Return a point of the curve that arc3 draws, were a unit as wide as it is high.
+
+    That is a parabola whose middle is off the chord by half of ``bend`` times its length, in
+    inches, hence the two scales.
+    """
+    width, height = (end[0] - start[0]) * _COLUMN, (end[1] - start[1]) * _ROW
+    off = 2 * share * (1 - share) * bend
+    x = start[0] + share * (end[0] - start[0]) + off * height / _COLUMN
+    y = start[1] + share * (end[1] - start[1]) - off * width / _ROW
+    return x, y
+
+
+def _label(hop: Hop, names: KnowledgeGraph) -> str:
+    relation = _shortened(names.relations[hop.relation])
+    inverse = " (inverse)" if hop.inverse else ""
+    return f"{relation}{inverse}\n{steps_text(hop.duration)}"
+
+
+def _title(explanation: Explanation, names: KnowledgeGraph, shown: int) -> str:
+    count = len(explanation.paths)
+    which = f"{count} paths" if shown == count else f"{shown} of {count} paths"
+    if count == 1:
+        which = "one path"
+    fact = query_text(explanation.query, names, explanation.tail)
+    return f"{fact}: score {explanation.score:.3f}, {which}"
+
+
+def _shortened(name: str) -> str:
+    return (
+        name
+        if len(name) <= _LONGEST_NAME
+        else name[: _LONGEST_NAME - 1] + "\N{HORIZONTAL ELLIPSIS}"
+    )
+
+
+def _figure(columns: list[list[int]]) -> Figure:
+    rows = max(map(len, columns))
+    figure = Figure(figsize=(_COLUMN * len(columns), 1.0 + _ROW * max(rows, 2)))
+    FigureCanvasAgg(figure)
+    figure.subplots_adjust(left=0, right=1, bottom=0, top=1 - 0.4 / figure.get_figheight())
+    return figure
+
+
+def _save(figure: Figure, file: File) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_name(f".{file.name}.partial")
+    figure.savefig(temporary, format="png", dpi=DOTS)
+    temporary.replace(file)
