@@ -3,12 +3,12 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path as File
-from typing import Any
 
 import networkx
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch
+from matplotlib.patches import FancyArrowPatch, Patch
 
 from neuro.errors import NeuroError
 from neuro.graph.describe import query_text, steps_text
@@ -23,7 +23,7 @@ DOTS = 120
 
 _HEAD, _TAIL, _BETWEEN = "tab:orange", "tab:green", "0.93"
 _LONGEST_NAME = 24
-_COLUMN, _ROW = 3.4, 1.0  # inches
+_COLUMN, _ROW, _TITLE = 3.4, 1.0, 0.4  # inches
 _WIDEST = 5.0  # points
 _BEND = 0.22
 
@@ -57,28 +57,13 @@ def draw_paths(explanation: Explanation, names: KnowledgeGraph, file: File) -> N
     axes = figure.subplots()
     axes.set_axis_off()
     positions = _positions(hops, columns)
-    _draw_edges(axes, hops, names, positions)
-    for node, (x, y) in positions.items():
-        colours = {explanation.query.head: _HEAD, explanation.tail: _TAIL}
-        axes.text(
-            x,
-            y,
-            _shortened(names.entities[node]),
-            ha="center",
-            va="center",
-            size=9,
-            parse_math=False,
-            zorder=3,
-            bbox={
-                "boxstyle": "round,pad=0.35",
-                "facecolor": colours.get(node, _BETWEEN),
-                "edgecolor": "0.3",
-            },
-        )
-    rows = max(map(len, columns))
+    room = max(_height(columns), 2) + 0.2
     axes.set_xlim(-0.5, len(columns) - 0.5)
-    axes.set_ylim(-rows / 2 - 0.1, rows / 2 + 0.1)
+    axes.set_ylim(-room / 2, room / 2)
     axes.set_title(_title(explanation, names, len(shown)), size=10, parse_math=False)
+    boxes = _draw_nodes(axes, explanation, names, positions)
+    figure.draw_without_rendering()  # arrows end at the boxes, whose sizes are known from now on
+    _draw_edges(axes, hops, names, positions, boxes)
     _save(figure, file)
 
 
@@ -130,8 +115,38 @@ def _positions(hops: Iterable[Hop], columns: list[list[int]]) -> Positions:
     return found
 
 
+def _draw_nodes(
+    axes: Axes, explanation: Explanation, names: KnowledgeGraph, positions: Positions
+) -> dict[int, Patch | None]:
+    """Write the names; return the box of each."""
+    colours = {explanation.query.head: _HEAD, explanation.tail: _TAIL}
+    boxes = {}
+    for node, (x, y) in positions.items():
+        text = axes.text(
+            x,
+            y,
+            _shortened(names.entities[node]),
+            ha="center",
+            va="center",
+            size=9,
+            parse_math=False,
+            zorder=3,
+            bbox={
+                "boxstyle": "round,pad=0.35",
+                "facecolor": colours.get(node, _BETWEEN),
+                "edgecolor": "0.3",
+            },
+        )
+        boxes[node] = text.get_bbox_patch()
+    return boxes
+
+
 def _draw_edges(
-    axes: Any, hops: Iterable[Hop], names: KnowledgeGraph, positions: Positions
+    axes: Axes,
+    hops: Iterable[Hop],
+    names: KnowledgeGraph,
+    positions: Positions,
+    boxes: Mapping[int, Patch | None],
 ) -> None:
     most = max(abs(hop.importance) for hop in hops)
     between = defaultdict(list)
@@ -155,14 +170,16 @@ def _draw_edges(
                 linestyle="-" if hop.importance > 0 else "--",
                 color="tab:blue",
                 alpha=0.7,
-                shrinkA=26,
-                shrinkB=26,
+                patchA=boxes[source],
+                patchB=boxes[destination],
+                shrinkA=1,
+                shrinkB=3,
                 zorder=1,
             )
             axes.add_patch(arrow)
-            axes.annotate(
+            axes.text(
+                *_on_curve(start, end, bend, 0.42),
                 _label(hop, names),
-                _on_curve(start, end, bend, 0.42),
                 ha="center",
                 va="center",
                 size=7,
@@ -210,11 +227,15 @@ def _shortened(name: str) -> str:
     )
 
 
+def _height(columns: list[list[int]]) -> int:
+    return max(map(len, columns))
+
+
 def _figure(columns: list[list[int]]) -> Figure:
-    rows = max(map(len, columns))
-    figure = Figure(figsize=(_COLUMN * len(columns), 1.0 + _ROW * max(rows, 2)))
+    height = _ROW * (max(_height(columns), 2) + 0.2)
+    figure = Figure(figsize=(_COLUMN * len(columns), height + _TITLE), dpi=DOTS)
     FigureCanvasAgg(figure)
-    figure.subplots_adjust(left=0, right=1, bottom=0, top=1 - 0.4 / figure.get_figheight())
+    figure.subplots_adjust(left=0, right=1, bottom=0, top=height / (height + _TITLE))
     return figure
 
 
