@@ -120,7 +120,7 @@ def _draw_nodes(
 ) -> dict[int, Patch | None]:
     """Write the names; return the box of each."""
     colours = {explanation.query.head: _HEAD, explanation.tail: _TAIL}
-    boxes = {}
+    boxes: dict[int, Patch | None] = {}
     for node, (x, y) in positions.items():
         text = axes.text(
             x,

@@ -45,7 +45,7 @@ class Normalised(Surrogate):
         return (x.clamp(min=0) / self.threshold).log1p()
 
     def derivative(self, x: Tensor) -> Tensor:
-        return (x >= 0) / (x + self.threshold)
+        return (x >= 0) / (x.clamp(min=0) + self.threshold)
 
 
 @dataclass(frozen=True)
