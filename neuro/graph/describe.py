@@ -9,7 +9,7 @@ from neuro.graph.triples import KnowledgeGraph
 def describe_answers(answers: Answers, names: KnowledgeGraph) -> list[str]:
     """Return lines: the query, each answer with its score and arrival, and who stayed silent."""
     rows = [
-        (f"{each.rank:,}", names.entities[each.node], f"{each.score:.3f}", _how(each))
+        (f"{each.rank:,}", names.entities[each.node], f"{each.score:.4f}", _how(each))
         for each in answers.best
     ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -33,7 +33,7 @@ def describe_paths(explanation: Explanation, names: KnowledgeGraph) -> list[str]
     arrival = explanation.arrival
     lines = [
         f"{query_text(explanation.query, names, explanation.tail)}  "
-        f"score {explanation.score:.3f}, {arrival_text(arrival)}"
+        f"score {explanation.score:.4f}, {arrival_text(arrival)}"
     ]
     if not arrival.fired:
         lines.append(

@@ -1,10 +1,9 @@
 """A picture of the paths that explain an answer, from the head on the left to the tail."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path as File
 
-import networkx
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -25,7 +24,7 @@ _HEAD, _TAIL, _BETWEEN = "tab:orange", "tab:green", "0.93"
 _LONGEST_NAME = 24
 _COLUMN, _ROW, _TITLE = 3.4, 1.0, 0.4  # inches
 _WIDEST = 5.0  # points
-_BEND = 0.22
+_BEND = 0.3
 
 Positions = Mapping[int, tuple[float, float]]
 
@@ -80,17 +79,14 @@ def _legible(paths: Sequence[Path]) -> list[Path]:
 
 
 def _columns(paths: Sequence[Path], tail: int) -> list[list[int]]:
-    """Return the nodes by their hops from the head; the tail alone comes last."""
-    graph = networkx.DiGraph()
+    """Return the nodes by the most hops that any path takes to them; the tail alone comes last."""
+    column: dict[int, int] = {}
     for path in paths:
-        networkx.add_path(graph, path.nodes)
-    hops = networkx.single_source_shortest_path_length(graph, paths[0].nodes[0])
-    columns: list[list[int]] = []
-    for node, hop in sorted(hops.items(), key=lambda each: each[1]):
-        if node != tail:
-            columns += [[]] * (hop + 1 - len(columns))
-            columns[hop] = [*columns[hop], node]
-    return [*columns, [tail]]
+        for hop, node in enumerate(path.nodes):
+            column[node] = max(hop, column.get(node, 0))
+    del column[tail]
+    taken = sorted(set(column.values()))
+    return [[node for node in column if column[node] == each] for each in taken] + [[tail]]
 
 
 def _positions(hops: Iterable[Hop], columns: list[list[int]]) -> Positions:
@@ -149,6 +145,8 @@ def _draw_edges(
     boxes: Mapping[int, Patch | None],
 ) -> None:
     most = max(abs(hop.importance) for hop in hops)
+    leaving = Counter(hop.source for hop in hops)
+    arriving = Counter(hop.destination for hop in hops)
     between = defaultdict(list)
     for hop in hops:
         between[hop.source, hop.destination].append(hop)
@@ -160,6 +158,8 @@ def _draw_edges(
             if abs(end[0] - start[0]) != 1:
                 bend += _BEND  # within a column, or past one
             share = abs(hop.importance) / most
+            # a label stands where fewer edges meet
+            along = 0.6 if leaving[hop.source] > arriving[hop.destination] else 0.42
             arrow = FancyArrowPatch(
                 start,
                 end,
@@ -178,7 +178,7 @@ def _draw_edges(
             )
             axes.add_patch(arrow)
             axes.text(
-                *_on_curve(start, end, bend, 0.42),
+                *_on_curve(start, end, bend, along),
                 _label(hop, names),
                 ha="center",
                 va="center",
@@ -216,7 +216,7 @@ def _title(explanation: Explanation, names: KnowledgeGraph, shown: int) -> str:
     if count == 1:
         which = "one path"
     fact = query_text(explanation.query, names, explanation.tail)
-    return f"{fact}: score {explanation.score:.3f}, {which}"
+    return f"{fact}: score {explanation.score:.4f}, {which}"
 
 
 def _shortened(name: str) -> str:

@@ -292,7 +292,7 @@ def test_ties_and_silence_are_told():
     assert (answers.candidates, answers.silent, answers.steps) == (5, 3, 10)
     lines = describe_answers(answers, names)
     assert lines[0] == "a -r-> ?"
-    assert lines[1].split()[:3] == ["1", "b", f"{answers.best[0].score:.3f}"]
+    assert lines[1].split()[:3] == ["1", "b", f"{answers.best[0].score:.4f}"]
     assert lines[1].endswith("spikes from step 2, median 2, 2 of 2 neurons; tied with 1 other")
     assert lines[3].endswith("no spike arrived; tied with 2 others")
     assert lines[-1].startswith("No spike reached 3 of 5 candidates within 10 steps")
