@@ -25,6 +25,9 @@ _LONGEST_NAME = 24
 _COLUMN, _ROW, _TITLE = 3.4, 1.0, 0.4  # inches
 _WIDEST = 5.0  # points
 _BEND = 0.3
+_LABEL = 1.0, 0.32  # inches
+_ALONG = (0.5, 0.35, 0.66, 0.28, 0.74, 0.22, 0.8, 0.86)
+"""Where else along its edge a label may stand."""
 
 Positions = Mapping[int, tuple[float, float]]
 
@@ -145,6 +148,7 @@ def _draw_edges(
     boxes: Mapping[int, Patch | None],
 ) -> None:
     most = max(abs(hop.importance) for hop in hops)
+    taken = list(positions.values())
     leaving = Counter(hop.source for hop in hops)
     arriving = Counter(hop.destination for hop in hops)
     between = defaultdict(list)
@@ -159,7 +163,10 @@ def _draw_edges(
                 bend += _BEND  # within a column, or past one
             share = abs(hop.importance) / most
             # a label stands where fewer edges meet
-            along = 0.6 if leaving[hop.source] > arriving[hop.destination] else 0.42
+            first = 0.6 if leaving[hop.source] > arriving[hop.destination] else 0.42
+            places = [_on_curve(start, end, bend, along) for along in (first, *_ALONG)]
+            place_of_label = next((each for each in places if _free(each, taken)), places[0])
+            taken.append(place_of_label)
             arrow = FancyArrowPatch(
                 start,
                 end,
@@ -178,7 +185,7 @@ def _draw_edges(
             )
             axes.add_patch(arrow)
             axes.text(
-                *_on_curve(start, end, bend, along),
+                *place_of_label,
                 _label(hop, names),
                 ha="center",
                 va="center",
@@ -187,6 +194,14 @@ def _draw_edges(
                 zorder=2,
                 bbox={"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": "none"},
             )
+
+
+def _free(place: tuple[float, float], taken: Iterable[tuple[float, float]]) -> bool:
+    """Whether a label fits there beside what stands already."""
+    wide, high = _LABEL
+    return all(
+        abs(place[0] - x) * _COLUMN > wide or abs(place[1] - y) * _ROW > high for x, y in taken
+    )
 
 
 def _on_curve(
