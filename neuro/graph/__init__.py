@@ -5,6 +5,8 @@ Data and protocol only; what scores the candidates is not known here.
 
 from neuro.graph.answers import KnownAnswers
 from neuro.graph.datasets import GRAPHS, GraphEntry, find_graph, load_graph, load_own_graph
+from neuro.graph.describe import describe_answers, describe_paths, to_json
+from neuro.graph.explain import Answers, Explanation, best_tails, explain_paths
 from neuro.graph.grsnn import GRSNN
 from neuro.graph.links import link_prediction_task, load_links
 from neuro.graph.message_graph import MessageGraph
@@ -26,6 +28,8 @@ from neuro.graph.triples import KnowledgeGraph, Triple, read_triples
 __all__ = [
     "GRAPHS",
     "GRSNN",
+    "Answers",
+    "Explanation",
     "GraphEntry",
     "KnowledgeGraph",
     "KnownAnswers",
@@ -37,7 +41,11 @@ __all__ = [
     "Ranks",
     "ReasoningTask",
     "Triple",
+    "best_tails",
     "both_sides",
+    "describe_answers",
+    "describe_paths",
+    "explain_paths",
     "filtered_ranks",
     "find_graph",
     "head_queries",
@@ -55,5 +63,6 @@ __all__ = [
     "strict_negative_links",
     "strict_negatives",
     "tail_queries",
+    "to_json",
     "transductive_task",
 ]

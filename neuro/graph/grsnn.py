@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from neuro.graph.spiking_steps import Aggregate, StepOptions, run_steps
 from neuro.kernels import RelationalGraph, delayed_message
+from neuro.surrogate import Surrogate
 
 DelayGradient = Literal["released", "exact"]
 
@@ -151,12 +152,8 @@ class GRSNN(nn.Module):
             heads: ``[B]``, numbers of nodes.
             relations: ``[B]``, of the queries.
         """
-        query = self.scaled_query(relations)
-        told = query if self.boundary_query else self.query(relations)
-        drive = query if self.boundary_query else torch.full_like(query, self.threshold)
-        delay = self.delays(told)
+        drive, delay, weights = self.entering(relations)
         if not self.plain:
-            weights = None if self.weight_map is None else _of_relations(self.weight_map, told)
             return Spikes(
                 *run_steps(
                     graph,
@@ -187,6 +184,50 @@ class GRSNN(nn.Module):
             delay_gradient=self.delay_gradient,
         )
         return Spikes(found.decoded, found.spike_counts, found.spikes)
+
+    def run_weighted(
+        self,
+        graph: RelationalGraph,
+        heads: Tensor,
+        relations: Tensor,
+        edge_weight: Tensor,
+        surrogate: Surrogate | None = None,
+    ) -> Spikes:
+        """Do as :meth:`forward`, step by step, with a weight on each edge.
+
+        Delays are constants here: they get no gradient.
+
+        Args:
+            graph: N nodes, E edges.
+            heads: ``[B]``.
+            relations: ``[B]``.
+            edge_weight: ``[E]``, a factor on messages, as the graph lists edges by destination.
+            surrogate: in place of the network's own.
+        """
+        drive, delay, weights = self.entering(relations)
+        return Spikes(
+            *run_steps(
+                graph,
+                heads,
+                drive,
+                delay.detach(),
+                weights,
+                self.linear,
+                self.norm,
+                self.read_out.to(drive),
+                self.steps._replace(exact=False),
+                edge_weight=edge_weight,
+                surrogate=surrogate,
+            )
+        )
+
+    def entering(self, relations: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return drive ``[B, d]``, delays and, if it has them, weights ``[R, B, d]`` of queries."""
+        query = self.scaled_query(relations)
+        told = query if self.boundary_query else self.query(relations)
+        drive = query if self.boundary_query else torch.full_like(query, self.threshold)
+        weights = None if self.weight_map is None else _of_relations(self.weight_map, told)
+        return drive, self.delays(told), weights
 
     def scaled_query(self, relations: Tensor) -> Tensor:
         """Return q, ``[B, d]``: of mean threshold / 2 where embeddings have mean 0."""

@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from neuro.kernels import RelationalGraph
 from neuro.kernels.delayed_message.operands import pack
-from neuro.surrogate import Sigmoid
+from neuro.surrogate import Sigmoid, Surrogate
 
 Aggregate = Literal["sum", "pna"]
 
@@ -45,13 +45,17 @@ class _Past(NamedTuple):
 
 
 class _Piece(NamedTuple):
-    """Edges into nodes ``first`` to ``last``; destinations count from ``first``."""
+    """Edges into nodes ``first`` to ``last``; destinations count from ``first``.
+
+    ``factors``: ``[E, 1, 1]``, what each edge's messages are multiplied with, or nothing.
+    """
 
     first: int
     last: int
     sources: Tensor
     relations: Tensor
     destinations: Tensor
+    factors: Tensor | None
 
 
 def run_steps(
@@ -64,6 +68,9 @@ def run_steps(
     norm: nn.LayerNorm | None,
     read_out: Tensor,
     options: StepOptions,
+    *,
+    edge_weight: Tensor | None = None,
+    surrogate: Surrogate | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Run T steps.
 
@@ -77,6 +84,9 @@ def run_steps(
         norm: of the scaled linear map, or none.
         read_out: ``[T]``.
         options: the rest.
+        edge_weight: ``[E]``, a factor on the messages of each edge, as the graph lists them by
+            destination; or none.
+        surrogate: in place of the sigmoid of ``options.sharpness``.
 
     Returns:
         decoded ``[B, N, d]``, spike counts ``[B, T]``, packed spikes ``[B, N, T, ceil(d / 32)]``.
@@ -91,8 +101,8 @@ def run_steps(
     batch = torch.arange(len(heads), device=heads.device)
     boundary = drive.new_zeros(graph.nodes, *drive.shape)
     boundary = boundary.index_put((heads, batch), drive)
-    surrogate = Sigmoid(slope=options.sharpness)
-    pieces = list(_cut(graph, drive.numel()))
+    surrogate = surrogate or Sigmoid(slope=options.sharpness)
+    pieces = list(_cut(graph, drive.numel(), edge_weight))
     past = _Past([], [])
     single = double = current = potential = torch.zeros_like(boundary)
     decoded = torch.zeros_like(boundary)
@@ -129,7 +139,9 @@ def _filter(
     return single, double, -options.gain * ((1 - rate) * single - rate * double)
 
 
-def _cut(graph: RelationalGraph, numbers: int) -> Iterator[_Piece]:
+def _cut(
+    graph: RelationalGraph, numbers: int, edge_weight: Tensor | None = None
+) -> Iterator[_Piece]:
     """Cut the nodes into runs whose incoming edges carry a bounded number of numbers."""
     edges = max(_PIECE // max(numbers, 1), 1)
     starts = graph.in_starts
@@ -146,6 +158,7 @@ def _cut(graph: RelationalGraph, numbers: int) -> Iterator[_Piece]:
             graph.in_sources[some].long(),
             graph.in_relations[some].long(),
             nodes.repeat_interleave(counts[first:last]),
+            None if edge_weight is None else edge_weight[some, None, None],
         )
         first = last
 
@@ -167,6 +180,8 @@ def _hear(
         message = _messages(piece, delay, spikes, recent.traces)
         if relation_weight is not None:
             message = message * weight[piece.relations]
+        if piece.factors is not None:
+            message = message * piece.factors
         return _aggregate(piece, message, options)
 
     # Gradients reach what is handed over, not what a closure holds.
