@@ -32,6 +32,11 @@ app.command(
     name="evaluate",
     help="Evaluate a checkpoint of a run on the test set.",
 )
+app.command(
+    "neuro.cli.reason:reason",
+    name="reason",
+    help="Ask a trained graph reasoner for missing facts, and why it answers so.",
+)
 app.command("neuro.cli.runs:runs", name="runs", help="List run folders and how they stand.")
 app.command(
     "neuro.cli.models:models",

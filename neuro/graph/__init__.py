@@ -3,7 +3,7 @@
 Data and protocol only; what scores the candidates is not known here.
 """
 
-from neuro.graph.answers import KnownAnswers
+from neuro.graph.answers import KnownAnswers, known_tails
 from neuro.graph.datasets import GRAPHS, GraphEntry, find_graph, load_graph, load_own_graph
 from neuro.graph.describe import describe_answers, describe_paths, to_json
 from neuro.graph.explain import Answers, Explanation, best_tails, explain_paths
@@ -51,6 +51,7 @@ __all__ = [
     "head_queries",
     "inductive_task",
     "known_links",
+    "known_tails",
     "link_metrics",
     "link_prediction_task",
     "load_folder",

@@ -7,6 +7,20 @@ import torch
 from torch import Tensor
 
 
+def known_tails(facts: Tensor, head: int, relation: int, *, relations: int) -> Tensor:
+    """Return the nodes int64 ``[k]`` that distinct facts ``[n, 3]`` give as answers to one query.
+
+    Args:
+        facts: triples.
+        head: the node that is known.
+        relation: 0 .. 2R - 1; from R on the inverse ones.
+        relations: R.
+    """
+    known, asked = (2, 0) if relation >= relations else (0, 2)
+    fits = (facts[:, known] == head) & (facts[:, 1] == relation % relations)
+    return facts[fits, asked]
+
+
 @dataclass(frozen=True, eq=False)
 class KnownAnswers:
     """The known answers of every query, sorted.

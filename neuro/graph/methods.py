@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from neuro.choices import check_choices
 from neuro.errors import UsageError, nearest
@@ -85,7 +85,7 @@ class NBFNetOptions(ReasonerOptions):
         _at_least("layers", self.layers, 1)
 
 
-def _build_nbfnet(options: NBFNetOptions, relations: int) -> nn.Module:
+def _build_nbfnet(options: NBFNetOptions, relations: int) -> NBFNet:
     return NBFNet(
         relations,
         hidden=options.hidden,
@@ -153,7 +153,7 @@ class GRSNNPlusOptions(GRSNNOptions):
     layer_norm: bool = True
 
 
-def _build_grsnn(options: GRSNNOptions, relations: int) -> nn.Module:
+def _build_grsnn(options: GRSNNOptions, relations: int) -> GRSNN:
     chosen = asdict(options)
     chosen.pop("name")
     return GRSNN(relations, **chosen)
@@ -164,7 +164,7 @@ class MethodEntry:
     """A method: its options, the function that builds its model, one line about it."""
 
     options: type[ReasonerOptions]
-    build: Callable[[Any, int], nn.Module]
+    build: Callable[[Any, int], GRSNN | NBFNet]
     description: str
 
 
@@ -185,7 +185,7 @@ METHODS: dict[str, MethodEntry] = {
 MethodOptions = GRSNNOptions | GRSNNPlusOptions | NBFNetOptions
 
 
-def build_reasoner(options: Any, relations: int) -> nn.Module:
+def build_reasoner(options: Any, relations: int) -> GRSNN | NBFNet:
     """Build the model that ``options`` describe, a :class:`Reasoner`.
 
     Its weights are drawn from torch's global generator.

@@ -1,7 +1,7 @@
 """Training, resuming and evaluating runs."""
 
 from neuro.training.interrupts import TrainingInterrupted
-from neuro.training.run import evaluate_run, load_run, resume, train
+from neuro.training.run import evaluate_run, load_reasoner, load_run, resume, train
 from neuro.training.run_directory import RunDirectory, find_runs
 from neuro.training.summary import RunSummary
 
@@ -11,6 +11,7 @@ __all__ = [
     "TrainingInterrupted",
     "evaluate_run",
     "find_runs",
+    "load_reasoner",
     "load_run",
     "resume",
     "train",

@@ -132,6 +132,27 @@ def load_run(
     return run, session
 
 
+def load_reasoner(
+    run_dir: Path, *, checkpoint: str = "last", data_dir: Path | None = None
+) -> tuple[RunDirectory, ReasoningSession]:
+    """Open a run of graph reasoning at a checkpoint, to be asked.
+
+    Raises:
+        CheckpointError: the folder is no run, or the checkpoint is missing or damaged.
+        UsageError: the run trained a classifier.
+    """
+    run, session = load_run(run_dir, data_dir=data_dir)
+    if not isinstance(session, ReasoningSession):
+        raise UsageError(
+            f"Run {run_dir} trained {session.config.method_name}, a classifier: `neuro reason` "
+            "asks runs of grsnn, grsnn+ or nbfnet."
+        )
+    fingerprint = session.config.fingerprint()
+    session.restore_weights(load_checkpoint(run.checkpoints, checkpoint, fingerprint=fingerprint))
+    session.model.eval()
+    return run, session
+
+
 def open_session(
     config: AnyConfig,
     device: torch.device,
