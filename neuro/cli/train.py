@@ -53,7 +53,7 @@ def train(
     model
         Architecture, see `neuro models`; a method of graph reasoning is its own.
     timesteps
-        Steps per sample (frames, for event data).
+        Steps per sample (frames, for event data), or of grsnn's spikes.
     epochs
         Passes over the training samples.
     batch_size
@@ -91,6 +91,7 @@ def train(
 
     tune_malloc()
     from neuro.config import resolve_config, resume_config
+    from neuro.config.kinds import REASONING, kind_of
     from neuro.training import RunDirectory
     from neuro.training import resume as resume_run
     from neuro.training import train as train_run
@@ -110,6 +111,8 @@ def train(
         "rule": {"local_learning": True} if local_learning else None,
     }
     flags = {key: value for key, value in given.items() if value is not None}
+    if rule is not None and kind_of(rule) is REASONING and "timesteps" in flags:
+        flags["method"] = {"timesteps": flags.pop("timesteps")}  # the network's, not the data's
     progress = terminal_progress(quiet)
     if resume is not None:
         _refuse({"RULE": rule, "--config": config, "--run-dir": run_dir}, "--resume")

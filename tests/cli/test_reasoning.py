@@ -207,3 +207,13 @@ def test_a_graph_run_has_no_spike_events(train_graph, command):
     assert train_graph("ring", "--run-dir", "r", "--quiet").code == 0
     one_message(command("evaluate", "r", "--events"), 2, "Spike events")
     one_message(command("evaluate", "r", "--dataset", "umls"), 2, "evaluated on that graph")
+
+
+def test_timesteps_are_those_of_the_spiking_method(command, graphs):
+    quick = ("--graph", graphs / "ring", "--epochs=1", "--set=negatives=2", "--set=plots=false")
+    made = command("train", "grsnn", *quick, "--timesteps=4", "--run-dir", "r")
+    assert made.code == 0, made.err
+    assert RunDirectory.open(Path("r")).config().method.timesteps == 4
+    refused = command("train", "nbfnet", *quick, "--timesteps=4", "--run-dir", "s")
+    assert refused.code == 2
+    assert 'Unknown key "method.timesteps"' in refused.err
