@@ -1,9 +1,9 @@
-"""Accuracy of learning rules: a grid of training runs, several at a time, resumable.
+"""How well rules and methods learn: grids of training runs, several at a time, resumable.
 
-``python -m benchmarks.accuracy GRID`` trains every cell (rule variant x seed) of a grid of
-:mod:`benchmarks.grids`, each as its own ``neuro train`` process, and writes
-``benchmarks/results/GRID.json`` after every cell that ends. A finished run is not trained again, a
-stopped one continues. The first SIGINT or SIGTERM lets each run save and stop.
+``python -m benchmarks.accuracy GRID`` trains every cell (variant x seed) of a grid of
+:mod:`benchmarks.grids`, or of a collection of grids, each as its own ``neuro train`` process, and
+writes ``benchmarks/results/GRID.json`` after every cell that ends. A finished run is not trained
+again, a stopped one continues. The first SIGINT or SIGTERM lets each run save and stop.
 """
 
 import os
@@ -11,7 +11,7 @@ import signal
 import subprocess
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -20,9 +20,10 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from benchmarks.cells import Cell, Launch, cell_record, cell_state, discard, note_launch
-from benchmarks.command import main, say
-from benchmarks.grid_result import KIND, GridResult, check_bars, grid_cells
-from benchmarks.grids import Grid, find_grid
+from benchmarks.command import CheckFailedError, main, say
+from benchmarks.grid_result import GridResult, check_bars, grid_cells
+from benchmarks.grid import Grid
+from benchmarks.grids import COLLECTIONS, find_grids
 from benchmarks.records import REPOSITORY, RESULTS, read_result
 from neuro.errors import NeuroError, UsageError
 
@@ -52,12 +53,13 @@ def accuracy(
     list_cells: Annotated[bool, Parameter(name="--list")] = False,
     check: bool = False,
 ) -> None:
-    """Train the runs of a grid and write its result file.
+    """Train the runs of a grid, or of a collection of grids, and write a result file for each.
 
     Parameters
     ----------
     grid
-        Name of the grid, see benchmarks/grids.py.
+        Name of a grid or of a collection, see benchmarks/grids.py. In a collection the first seed
+        of every grid comes before the second of any.
     jobs
         Runs side by side.
     threads
@@ -67,44 +69,47 @@ def accuracy(
     only
         Variants to run, separated by commas; default all.
     seeds
-        Seeds to run, separated by commas; default those of the grid.
+        Seeds to run, separated by commas; default those of each grid.
     assignments
         Settings laid over all cells, as for `neuro train`; needs --results.
     runs
         Folder for the run folders.
     results
-        Result file; default benchmarks/results/GRID.json.
+        Result file, default benchmarks/results/GRID.json; for a collection the folder of them.
     restart
         Discard the chosen runs and train them again.
     list_cells
         Show the chosen cells, how they stand and their commands; train nothing.
     check
-        Train nothing; fail if, by the result file, the bars of the grid are not reached.
+        Train nothing; fail if, by the result files, the bars of a grid are not reached.
     """
-    chosen = find_grid(grid)
+    chosen = find_grids(grid)
     if assignments and results is None:
         raise UsageError("--set changes what the grid is; name another file with --results.")
     if jobs < 1 or threads < 1:
         raise UsageError(f"--jobs and --threads must be >= 1, got {jobs} and {threads}.")
     folder = None if data_dir is None else data_dir.resolve()
     launch = Launch(runs.resolve(), folder, threads, jobs)
-    file = results or RESULTS / f"{chosen.name}.json"
+    files = _result_files(grid, chosen, results)
     cells = _select(chosen, only, seeds, assignments)
     if list_cells:
+        width = max((len(cell.title) for cell in cells), default=0)
         for cell in cells:
-            print(
-                f"{cell.name:16} {cell_state(cell, launch.root):12} {launch.public_command(cell)}"
-            )
+            state = cell_state(cell, launch.root)
+            print(f"{cell.title:{width}} {state:12} {launch.public_command(cell)}")
         return
     if check:
-        check_bars(read_result(file, KIND))
+        _check(chosen, files)
         return
     if restart:
         for cell in cells:
             discard(cell, launch.root)
-    collected = GridResult(chosen, file, launch, assignments)
-    failures = run_cells(cells, launch, collected.ended)
-    collected.write()
+    collected = {
+        each.name: GridResult(each, files[each.name], launch, assignments) for each in chosen
+    }
+    failures = run_cells(cells, launch, lambda cell: collected[cell.grid.name].write())
+    for result in collected.values():
+        result.write()
     if failures:
         raise NeuroError(f"{len(failures)} of {len(cells)} runs failed: " + "; ".join(failures))
 
@@ -127,7 +132,7 @@ def run_cells(cells: Sequence[Cell], launch: Launch, ended: Callable[[Cell], Non
     for cell in cells:
         state = cell_state(cell, launch.root)
         if state in ("finished", "diverged"):
-            say(f"{cell.name}: {state} already")
+            say(f"{cell.title}: {state} already")
         else:
             queue.append(cell)
     total = len(queue)
@@ -137,7 +142,7 @@ def run_cells(cells: Sequence[Cell], launch: Launch, ended: Callable[[Cell], Non
         while running or (queue and not stopped):
             while queue and len(running) < launch.jobs and not stopped:
                 cell = queue.popleft()
-                say(f"{cell.name}: started, {len(queue)} to come; log {_log(cell, launch)}")
+                say(f"{cell.title}: started, {len(queue)} to come; log {_log(cell, launch)}")
                 process = _start(cell, launch)
                 running[process] = (cell, time.monotonic())
                 if stopped:  # the signal came while the process was being made
@@ -159,19 +164,44 @@ def run_cells(cells: Sequence[Cell], launch: Launch, ended: Callable[[Cell], Non
     return failures
 
 
+def _result_files(name: str, grids: Sequence[Grid], results: Path | None) -> dict[str, Path]:
+    if name not in COLLECTIONS and results is not None:
+        return {grids[0].name: results}
+    folder = results or RESULTS
+    if folder.suffix == ".json":
+        raise UsageError(f"{name} has a result file for each grid: --results names their folder.")
+    return {grid.name: folder / f"{grid.name}.json" for grid in grids}
+
+
+def _check(grids: Sequence[Grid], files: Mapping[str, Path]) -> None:
+    failures = []
+    for grid in grids:
+        try:
+            check_bars(read_result(files[grid.name], grid.task.kind))
+        except CheckFailedError as error:
+            failures.append(str(error))
+    if failures:
+        raise CheckFailedError(" ".join(failures))
+
+
 def _select(
-    grid: Grid, only: str | None, seeds: str | None, overrides: tuple[str, ...]
+    grids: Sequence[Grid], only: str | None, seeds: str | None, overrides: tuple[str, ...]
 ) -> list[Cell]:
+    """Return the cells asked for, those of one seed of all grids together."""
     try:
-        numbers = grid.seeds if seeds is None else tuple(int(seed) for seed in seeds.split(","))
+        given = None if seeds is None else [int(seed) for seed in seeds.split(",")]
     except ValueError:
         raise UsageError(f"--seeds takes whole numbers, as in 0,1,2; got {seeds!r}.") from None
     names = None if only is None else [name.strip() for name in only.split(",")]
-    if names is not None:
-        names = [grid.variant(name).name for name in names]
+    for name in names or ():
+        for grid in grids:
+            grid.variant(name)
     return [
         cell
-        for cell in grid_cells(grid, numbers, overrides)
+        for seed in given or sorted({seed for grid in grids for seed in grid.seeds})
+        for grid in grids
+        if given is not None or seed in grid.seeds
+        for cell in grid_cells(grid, (seed,), overrides)
         if names is None or cell.variant.name in names
     ]
 
@@ -203,18 +233,19 @@ def _conclude(cell: Cell, launch: Launch, code: int, stopped: bool) -> str | Non
         note_launch(cell, launch)
         return None
     if stopped:
-        return f"{cell.name}: stopped"
+        return f"{cell.title}: stopped"
     log = _log(cell, launch)
     lines = log.read_text("utf-8", "replace").strip().splitlines()
-    return f"{cell.name} failed with exit code {code}: {lines[-1] if lines else 'no message'}"
+    return f"{cell.title} failed with exit code {code}: {lines[-1] if lines else 'no message'}"
 
 
 def _headline(cell: Cell, launch: Launch) -> str:
     record = cell_record(cell, launch)
     assert record is not None
     if record["state"] == "diverged":
-        return f"{cell.name}: diverged"
-    return f"{cell.name}: test accuracy {record['test_accuracy']:.2%}"
+        return f"{cell.title}: diverged"
+    measure = cell.grid.task.measure
+    return f"{cell.title}: {measure.replace('_', ' ')} {record[measure]:.4f}"
 
 
 @contextmanager

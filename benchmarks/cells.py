@@ -5,14 +5,14 @@ import json
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmarks.grids import Grid, Settings, Variant
+from benchmarks.grid import Grid, Settings, Variant
 from benchmarks.records import public_command
-from neuro.config import TrainConfig, resolve_config
+from neuro.config import AnyConfig, resolve_config
 from neuro.errors import UsageError
 from neuro.training import RunDirectory
 from neuro.training.metrics import read_metrics
@@ -20,7 +20,6 @@ from neuro.training.metrics import read_metrics
 FLAGS = ("dataset", "model", "timesteps", "epochs", "batch_size", "lr", "optimizer", "device")
 """Settings that have a flag of their own; all others are given by ``--set``."""
 
-CURVES = ("train_loss", "train_accuracy", "validation_accuracy")
 DIGITS_OF_CURVES = 5
 
 State = Literal["new", "interrupted", "running", "finished", "diverged"]
@@ -40,13 +39,18 @@ class Cell:
         return f"{self.variant.name}-s{self.seed}"
 
     @property
+    def title(self) -> str:
+        """Its name among the cells of all grids."""
+        return f"{self.grid.name}/{self.name}"
+
+    @property
     def settings(self) -> Settings:
         return {"dataset": self.grid.dataset, **self.grid.settings, **self.variant.settings}
 
     @property
     def arguments(self) -> tuple[str, ...]:
         """The words behind ``neuro`` that decide the result."""
-        words = ["train", self.variant.rule]
+        words = ["train", self.variant.method]
         for key, value in self.settings.items():
             if key in FLAGS:
                 words += [f"--{key.replace('_', '-')}", str(value)]
@@ -60,21 +64,19 @@ class Cell:
     def folder(self, root: Path) -> Path:
         """The run folder; another setting makes another folder, so no old run is overwritten."""
         digest = hashlib.blake2b(shlex.join(self.arguments).encode(), digest_size=4).hexdigest()
-        return root / self.grid.name / f"{self.name}-{digest}"
+        return root / (self.grid.folder or self.grid.name) / f"{self.name}-{digest}"
 
-    def config(self) -> TrainConfig:
+    def config(self) -> AnyConfig:
         """What the command resolves to with the presets and defaults of today."""
         flags = {key: value for key, value in self.settings.items() if key in FLAGS}
         assignments = [
             _assignment(key, value) for key, value in self.settings.items() if key not in FLAGS
         ]
-        config = resolve_config(
-            self.variant.rule,
+        return resolve_config(
+            self.variant.method,
             flags={**flags, "seed": self.seed},
             assignments=[*assignments, *self.overrides],
         ).config
-        assert isinstance(config, TrainConfig), "cells compare learning rules"
-        return config
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,7 @@ def cell_record(cell: Cell, launch: Launch) -> dict[str, Any] | None:
     run = RunDirectory.open(cell.folder(launch.root))
     record: dict[str, Any] = {
         "variant": cell.variant.name,
-        "rule": cell.variant.rule,
+        "method": cell.variant.method,
         "seed": cell.seed,
         "state": state,
         "command": launch.public_command(cell),
@@ -172,12 +174,20 @@ def cell_record(cell: Cell, launch: Launch) -> dict[str, Any] | None:
         "firing_rates": summary["firing_rates"],
         "seconds": summary["seconds"],
         "peak_memory_mb": summary["peak_memory_mb"],
-        "curves": {
-            name: [round(epoch[name], DIGITS_OF_CURVES) for epoch in epochs]
-            for name in CURVES
-            if all(name in epoch for epoch in epochs)
-        },
+        "curves": _curves(cell.grid.task.curves, epochs),
     }
+
+
+def _curves(names: Sequence[str], epochs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return numbers by epoch, and the epochs of those that not every epoch has."""
+    curves: dict[str, Any] = {}
+    for name in names:
+        having = [epoch for epoch in epochs if name in epoch]
+        if having:
+            curves[name] = [round(epoch[name], DIGITS_OF_CURVES) for epoch in having]
+        if 0 < len(having) < len(epochs):
+            curves[f"{name}_epochs"] = [epoch["epoch"] for epoch in having]
+    return curves
 
 
 def _environment(run: RunDirectory) -> dict[str, Any]:

@@ -1,24 +1,16 @@
 """What a grid of runs comes to: means over seeds, differences, bars; kept in one result file."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from benchmarks.cells import Cell, Launch, cell_record
 from benchmarks.command import CheckFailedError
 from benchmarks.comparison import mean_and_std, paired_difference
-from benchmarks.grids import Grid, find_grid
+from benchmarks.grid import Grid
+from benchmarks.grids import find_grid
 from benchmarks.records import origin, read_result, write_result
-
-KIND = "accuracy"
-QUANTITIES = (
-    "test_accuracy",
-    "test_accuracy_best_validation",
-    "firing_rate",
-    "seconds",
-    "samples_per_second",
-    "peak_memory_mb",
-)
 
 
 class GridResult:
@@ -36,9 +28,6 @@ class GridResult:
         self._launch = launch
         self._overrides = overrides
         self._kept = self._read_old()
-
-    def ended(self, cell: Cell) -> None:
-        self.write()
 
     def write(self) -> None:
         """Collect every cell that has ended, of any selection, and write the file."""
@@ -59,7 +48,7 @@ class GridResult:
 
     def _seeds(self) -> tuple[int, ...]:
         """The grid's seeds, and any other that has a run folder."""
-        folder = self._launch.root / self._grid.name
+        folder = self._launch.root / (self._grid.folder or self._grid.name)
         found = {
             int(path.name.rpartition("-s")[2].partition("-")[0])
             for path in folder.glob("*-s*-*")
@@ -72,7 +61,7 @@ class GridResult:
             return {}
         names = {variant.name for variant in self._grid.variants}
         kept = {}
-        for record in read_result(self._file, KIND)["cells"]:
+        for record in read_result(self._file, self._grid.task.kind)["cells"]:
             if record["variant"] not in names:
                 continue
             variant = self._grid.variant(record["variant"])
@@ -98,42 +87,43 @@ def summarise(grid: Grid, records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     by_variant = {name: [r for r in finished if r["variant"] == name] for name in names}
     rules = {
         name: {
-            "rule": grid.variant(name).rule,
+            "method": grid.variant(name).method,
             "n": len(cells),
             "seeds": [cell["seed"] for cell in cells],
             "diverged": sum(r["variant"] == name and r["state"] == "diverged" for r in records),
             **{
                 quantity: mean_and_std([cell[quantity] for cell in cells])
-                for quantity in QUANTITIES
+                for quantity in grid.task.quantities
                 if cells and all(cell.get(quantity) is not None for cell in cells)
             },
         }
         for name, cells in by_variant.items()
         if any(record["variant"] == name for record in records)
     }
-    accuracies = {
-        name: {cell["seed"]: cell["test_accuracy"] for cell in cells}
+    measured = {
+        name: {cell["seed"]: cell[grid.task.measure] for cell in cells}
         for name, cells in by_variant.items()
     }
     differences = {
-        name: paired_difference(accuracies[name], accuracies[grid.baseline])
+        name: paired_difference(measured[name], measured[grid.baseline])
         for name in rules
         if name != grid.baseline
     }
     devices = {"cuda" if record["gpu"] else "cpu" for record in finished}
     return {
-        "kind": KIND,
+        "kind": grid.task.kind,
         "grid": grid.name,
         "title": grid.title,
         "dataset": grid.dataset,
         "devices": sorted(devices),
         "settings": dict(grid.settings),
-        "quantity": "test_accuracy is that of the last epoch; no epoch is chosen by test accuracy",
+        "quantity": grid.task.explanation,
         "rules": rules,
         "baseline": grid.baseline,
         "test": "two-sided paired t-test over seeds; beyond noise means p < 0.05",
         "differences": {name: each for name, each in differences.items() if each is not None},
         "bars": bars_of(grid, rules),
+        **({"anchors": [asdict(anchor) for anchor in grid.anchors]} if grid.anchors else {}),
         "cells": list(records),
     }
 

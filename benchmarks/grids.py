@@ -1,122 +1,21 @@
-"""The grids of training runs: settings, rules, seeds, and what each grid must show. Data only."""
+"""The grids of training runs by name, and collections of them: settings, variants, bars.
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+Grids of learning rules are here, those of graph reasoning in :mod:`benchmarks.graph_grids`. Data
+only.
+"""
 
+from benchmarks.graph_grids import ABLATION_GRIDS, BY_COST, REASONING_GRIDS
+from benchmarks.grid import (
+    Grid,
+    Settings,
+    Variant,
+    above,
+    at_least,
+    faster_than,
+    halfway,
+    within,
+)
 from neuro.errors import UsageError, nearest
-
-Settings = Mapping[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Variant:
-    """A learning rule with its own settings.
-
-    Attributes:
-        name: how results call it.
-        rule: the rule's name for ``neuro train``.
-        settings: laid over those of the grid; the keys are those of ``--set``.
-    """
-
-    name: str
-    rule: str
-    settings: Settings = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bar:
-    """A statement about means over seeds: ``sum_v weights[v] * mean(quantity of v) >= at_least``.
-
-    Attributes:
-        text: the statement in words.
-        weights: by variant.
-        at_least: in units of ``quantity``.
-        quantity: a number that every run records.
-    """
-
-    text: str
-    weights: Mapping[str, float]
-    at_least: float
-    quantity: str = "test_accuracy"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Grid:
-    """Rule variants x seeds on one data set with one network and one budget.
-
-    Attributes:
-        name: of the grid and of its result file.
-        title: for tables and figures.
-        dataset: name of the data set.
-        settings: what ``neuro train`` is told; what is left out follows the data set's preset.
-        variants: the rows.
-        seeds: the columns.
-        baseline: the variant that the others are compared with.
-        bars: what the grid must show.
-    """
-
-    name: str
-    title: str
-    dataset: str
-    settings: Settings
-    variants: tuple[Variant, ...]
-    seeds: tuple[int, ...] = (0, 1, 2)
-    baseline: str = "ottt"
-    bars: tuple[Bar, ...] = ()
-
-    def variant(self, name: str) -> Variant:
-        """Return a variant by name.
-
-        Raises:
-            UsageError: there is none.
-        """
-        names = [variant.name for variant in self.variants]
-        if name not in names:
-            raise UsageError(
-                f"Grid {self.name} has no variant {name!r}.{nearest(name, names)} "
-                f"It has: {', '.join(names)}."
-            )
-        return self.variants[names.index(name)]
-
-
-def at_least(variant: str, accuracy: float) -> Bar:
-    return Bar(text=f"{variant} >= {accuracy:.1%}", weights={variant: 1}, at_least=accuracy)
-
-
-def above(higher: str, lower: str, points: float = 0.0) -> Bar:
-    margin = f" by {points:g} points" if points else ""
-    return Bar(
-        text=f"{higher} above {lower}{margin}",
-        weights={higher: 1, lower: -1},
-        at_least=points / 100,
-    )
-
-
-def within(variant: str, of: str, points: float) -> Bar:
-    return Bar(
-        text=f"{variant} at most {points:g} points below {of}",
-        weights={variant: 1, of: -1},
-        at_least=-points / 100,
-    )
-
-
-def halfway(variant: str, low: str, high: str) -> Bar:
-    return Bar(
-        text=f"{variant} at least halfway from {low} to {high}",
-        weights={variant: 1, low: -0.5, high: -0.5},
-        at_least=0.0,
-    )
-
-
-def faster_than(variant: str, seconds: float) -> Bar:
-    return Bar(
-        text=f"{variant} under {seconds:g} s with evaluation",
-        weights={variant: -1},
-        at_least=-seconds,
-        quantity="seconds",
-    )
-
 
 ZERO_ORDER: Settings = {"lr": 3e-5}
 """Learning from one number per sample is orders of magnitude noisier: far smaller steps.
@@ -145,12 +44,12 @@ CONV5_SETTINGS: Settings = {
 
 def all_rules(zero_order: Settings) -> tuple[Variant, ...]:
     return (
-        Variant(name="bptt", rule="bptt"),
-        Variant(name="ottt", rule="ottt"),
-        Variant(name="dfa", rule="dfa"),
-        Variant(name="dkp", rule="dkp"),
-        Variant(name="zo", rule="zo", settings=zero_order),
-        Variant(name="opzo", rule="opzo"),
+        Variant(name="bptt", method="bptt"),
+        Variant(name="ottt", method="ottt"),
+        Variant(name="dfa", method="dfa"),
+        Variant(name="dkp", method="dkp"),
+        Variant(name="zo", method="zo", settings=zero_order),
+        Variant(name="opzo", method="opzo"),
     )
 
 
@@ -172,13 +71,13 @@ PAIRS: Settings = {
 SHARED: Settings = {"rule.feedback_grid": 4}
 UNSHARED: Settings = {"rule.feedback_grid": None}
 CONV_RULES = (
-    Variant(name="ottt", rule="ottt"),
-    Variant(name="opzo", rule="opzo", settings=SHARED),
-    Variant(name="opzo+ll", rule="opzo", settings={**SHARED, "rule.local_learning": True}),
-    Variant(name="opzo-unshared", rule="opzo", settings=UNSHARED),
-    Variant(name="dfa", rule="dfa"),
-    Variant(name="dkp", rule="dkp"),
-    Variant(name="zo", rule="zo", settings=ZERO_ORDER),
+    Variant(name="ottt", method="ottt"),
+    Variant(name="opzo", method="opzo", settings=SHARED),
+    Variant(name="opzo+ll", method="opzo", settings={**SHARED, "rule.local_learning": True}),
+    Variant(name="opzo-unshared", method="opzo", settings=UNSHARED),
+    Variant(name="dfa", method="dfa"),
+    Variant(name="dkp", method="dkp"),
+    Variant(name="zo", method="zo", settings=ZERO_ORDER),
 )
 CONV_BARS = (
     above("ottt", "opzo"),
@@ -188,7 +87,7 @@ CONV_BARS = (
     above("opzo+ll", "opzo"),
 )
 
-_GRIDS = (
+RULE_GRIDS = (
     Grid(
         name="digits",
         title="Digits, the default of `neuro train`",
@@ -211,12 +110,12 @@ _GRIDS = (
         dataset="fashion-mnist",
         settings={**MLP_SETTINGS, "epochs": 8},
         variants=(
-            Variant(name="bptt", rule="bptt"),
-            Variant(name="ottt", rule="ottt"),
-            Variant(name="dfa", rule="dfa"),
-            Variant(name="dkp", rule="dkp"),
-            Variant(name="zo", rule="zo", settings=ZERO_ORDER),
-            Variant(name="opzo", rule="opzo", settings=PAIRS),
+            Variant(name="bptt", method="bptt"),
+            Variant(name="ottt", method="ottt"),
+            Variant(name="dfa", method="dfa"),
+            Variant(name="dkp", method="dkp"),
+            Variant(name="zo", method="zo", settings=ZERO_ORDER),
+            Variant(name="opzo", method="opzo", settings=PAIRS),
         ),
         bars=(within("opzo", "ottt", 0.4),),
     ),
@@ -258,7 +157,14 @@ _GRIDS = (
         bars=(within("opzo", "ottt", 0.5),),
     ),
 )
-GRIDS: dict[str, Grid] = {grid.name: grid for grid in _GRIDS}
+GRIDS: dict[str, Grid] = {
+    grid.name: grid for grid in (*RULE_GRIDS, *REASONING_GRIDS, *ABLATION_GRIDS)
+}
+COLLECTIONS: dict[str, tuple[Grid, ...]] = {
+    "reasoning": tuple(GRIDS[name] for name in BY_COST),
+    "ablations": ABLATION_GRIDS,
+}
+"""Grids that one command trains, the cheapest first."""
 
 
 def find_grid(name: str) -> Grid:
@@ -270,3 +176,20 @@ def find_grid(name: str) -> Grid:
     if name not in GRIDS:
         raise UsageError(f"Unknown grid {name!r}.{nearest(name, GRIDS)} Grids: {', '.join(GRIDS)}.")
     return GRIDS[name]
+
+
+def find_grids(name: str) -> tuple[Grid, ...]:
+    """Return the grids of a collection, or the one grid of a name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if name in COLLECTIONS:
+        return COLLECTIONS[name]
+    if name not in GRIDS:
+        known = [*GRIDS, *COLLECTIONS]
+        raise UsageError(
+            f"Unknown grid {name!r}.{nearest(name, known)} Grids: {', '.join(GRIDS)}. "
+            f"Collections of grids: {', '.join(COLLECTIONS)}."
+        )
+    return (GRIDS[name],)

@@ -35,7 +35,10 @@ def test_listing_shows_cells_and_trains_nothing(tmp_path, capsys):
     words = ["digits", "--only", "opzo,zo", "--seeds", "3", "--runs", str(tmp_path), "--list"]
     assert run(accuracy_command, words) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[:2] for line in lines] == [["zo-s3", "new"], ["opzo-s3", "new"]]
+    assert [line.split()[:2] for line in lines] == [
+        ["digits/zo-s3", "new"],
+        ["digits/opzo-s3", "new"],
+    ]
     assert list(tmp_path.iterdir()) == []
 
 

@@ -7,7 +7,8 @@ import pytest
 from benchmarks.cells import Cell, Launch
 from benchmarks.command import CheckFailedError
 from benchmarks.grid_result import GridResult, bars_of, check_bars, grid_cells, summarise
-from benchmarks.grids import GRIDS, above, at_least, halfway, within
+from benchmarks.grid import above, at_least, halfway, within
+from benchmarks.grids import GRIDS
 from benchmarks.records import read_result, write_result
 
 MNIST = GRIDS["mnist"]
@@ -17,7 +18,7 @@ def ended(variant: str, seed: int, accuracy: float, **more: object) -> dict[str,
     cell = Cell(MNIST, MNIST.variant(variant), seed)
     return {
         "variant": variant,
-        "rule": cell.variant.rule,
+        "method": cell.variant.method,
         "seed": seed,
         "state": "finished",
         "arguments": list(cell.arguments),
