@@ -325,6 +325,22 @@ def nonzero_word(source: Array, at: int, count: int) -> Any:
 
 
 @intrinsic
+def prefetch(typing: Any, source: Any, at: Any) -> Any:
+    """Ask for the cache line of ``source[at]``, of any place, without waiting for it."""
+
+    def write(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        code = Writer(context, builder, signature)
+        number, pointer = ir.IntType(32), ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [pointer, number, number, number])
+        function = builder.module.declare_intrinsic("llvm.prefetch", [pointer], kind)
+        line = builder.bitcast(builder.gep(code.data(args, 0), [args[1]]), pointer)
+        builder.call(function, [line, number(0), number(3), number(1)])
+        return context.get_dummy_value()
+
+    return types.void(source, types.intp), write
+
+
+@intrinsic
 def lowest_bit(typing: Any, bits: Any) -> Any:
     """Return the place of the lowest bit that is set; 64 if none is."""
 
