@@ -84,6 +84,7 @@ TINY = replace(
 )
 
 
+@pytest.mark.slow
 def test_a_collection_writes_a_result_file_for_each_grid(tmp_path, capsys, monkeypatch):
     grids = (TINY, replace(TINY, name="tiny-too", dataset="nations"))
     monkeypatch.setitem(COLLECTIONS, "tinies", grids)
