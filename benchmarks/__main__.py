@@ -8,7 +8,7 @@ from benchmarks.accuracy import accuracy
 from benchmarks.command import main, say
 from benchmarks.figures import figures
 from benchmarks.gradients import gradients
-from benchmarks.grids import GRIDS
+from benchmarks.grids import COLLECTIONS, GRIDS
 from benchmarks.memory import EVENTS, memory
 from benchmarks.relational import relational
 from benchmarks.synapses import synapses
@@ -30,10 +30,16 @@ def everything(*, data_dir: Path | None = None, jobs: int = 1) -> None:
     jobs
         Training runs side by side.
     """
+    collected = {grid.name for grids in COLLECTIONS.values() for grid in grids}
     for name, grid in GRIDS.items():
+        if name in collected:
+            continue
         if grid.settings.get("device") == "cuda" and not torch.cuda.is_available():
             say(f"{name}: left out, it needs a GPU")
             continue
+        say(f"== {name}")
+        accuracy(name, jobs=jobs, data_dir=data_dir)
+    for name in COLLECTIONS:
         say(f"== {name}")
         accuracy(name, jobs=jobs, data_dir=data_dir)
     for name in ("mnist", "cifar10"):

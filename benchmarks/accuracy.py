@@ -21,8 +21,8 @@ from cyclopts import Parameter
 
 from benchmarks.cells import Cell, Launch, cell_record, cell_state, discard, note_launch
 from benchmarks.command import CheckFailedError, main, say
-from benchmarks.grid_result import GridResult, check_bars, grid_cells
 from benchmarks.grid import Grid
+from benchmarks.grid_result import GridResult, check_bars, grid_cells
 from benchmarks.grids import COLLECTIONS, find_grids
 from benchmarks.records import REPOSITORY, RESULTS, read_result
 from neuro.errors import NeuroError, UsageError

@@ -15,10 +15,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
 from benchmarks.command import main, say
+from benchmarks.graph_grids import LEARNING_CURVE
 from benchmarks.records import IMAGES, RESULTS, read_result
 
-# Okabe & Ito's colours, told apart by people with any common colour blindness; each rule has a
-# marker of its own besides.
+# Okabe & Ito's colours, told apart by people with any common colour blindness; each rule
+# and method has a marker of its own besides.
 STYLE: dict[str, dict[str, str]] = {
     "ottt": {"color": "#000000", "marker": "o"},
     "opzo": {"color": "#D55E00", "marker": "s"},
@@ -29,6 +30,8 @@ STYLE: dict[str, dict[str, str]] = {
     "zo": {"color": "#E69F00", "marker": "D"},
     "bptt": {"color": "#56B4E9", "marker": "X"},
     "bptt+recompute": {"color": "#F0E442", "marker": "d"},
+    "grsnn": {"color": "#882255", "marker": ">"},
+    "nbfnet": {"color": "#332288", "marker": "<"},
 }
 LABELS = {
     "ottt": "BP (OTTT)",
@@ -40,6 +43,8 @@ LABELS = {
     "zo": "zeroth order",
     "bptt": "BPTT",
     "bptt+recompute": "BPTT, recomputing",
+    "grsnn": "GRSNN",
+    "nbfnet": "NBFNet",
 }
 DPI = 150
 
@@ -56,6 +61,7 @@ def figures(*, results: Path = RESULTS, images: Path = IMAGES) -> None:
     """
     drawers: dict[str, Callable[[dict[str, Any], Path], None]] = {
         "accuracy": draw_learning_curves,
+        "reasoning": draw_reasoning_curves,
         "gradients": draw_gradients,
         "layers": draw_layers,
         "memory": draw_memory,
@@ -64,7 +70,7 @@ def figures(*, results: Path = RESULTS, images: Path = IMAGES) -> None:
     }
     for file in sorted(results.glob("*.json")):
         kind = _kind(file)
-        if kind not in drawers:
+        if kind not in drawers or (kind == "reasoning" and file.stem != LEARNING_CURVE):
             continue
         target = images / f"{file.stem}.png"
         drawers[kind](read_result(file, kind), target)
@@ -192,24 +198,44 @@ def draw_learning_curves(record: dict[str, Any], file: Path) -> None:
     """Draw validation accuracy over epochs, mean over seeds with the range between them."""
     figure = _figure(6, 3.8)
     axes = figure.subplots()
-    for rule in record["rules"]:
-        curves = [
-            cell["curves"]["validation_accuracy"]
-            for cell in record["cells"]
-            if cell["variant"] == rule and "validation_accuracy" in cell.get("curves", {})
-        ]
-        if not curves:
-            continue
-        epochs = range(1, len(curves[0]) + 1)
-        by_epoch = [[100 * value for value in values] for values in zip(*curves, strict=True)]
-        style = {**_line(rule), "markevery": max(1, len(curves[0]) // 10)}
-        axes.plot(epochs, [sum(values) / len(values) for values in by_epoch], **style)
-        low, high = [min(values) for values in by_epoch], [max(values) for values in by_epoch]
-        axes.fill_between(epochs, low, high, color=style["color"], alpha=0.15, linewidth=0)
-    _finish(axes, "epoch", "validation accuracy (%)")
+    _draw_curves(axes, record, "validation_accuracy", "validation accuracy (%)", factor=100)
     axes.set_title(record["title"], size=10)
     axes.legend(frameon=False, ncols=2)
     save(figure, file)
+
+
+def draw_reasoning_curves(record: dict[str, Any], file: Path) -> None:
+    """Draw training loss and mean reciprocal rank in validation over epochs, likewise."""
+    figure = _figure(9, 3.8)
+    left, right = figure.subplots(1, 2)
+    _draw_curves(left, record, "train_loss", "training loss")
+    _draw_curves(right, record, "validation_mrr", "MRR in validation")
+    figure.suptitle(record["title"], size=10)
+    left.legend(frameon=False)
+    save(figure, file)
+
+
+def _draw_curves(
+    axes: Axes, record: dict[str, Any], name: str, label: str, factor: float = 1.0
+) -> None:
+    for variant in record["rules"]:
+        found = [
+            cell["curves"]
+            for cell in record["cells"]
+            if cell["variant"] == variant and name in cell.get("curves", {})
+        ]
+        if not found:
+            continue
+        values = [
+            [factor * value for value in each]
+            for each in zip(*(curves[name] for curves in found), strict=True)
+        ]
+        epochs = found[0].get(f"{name}_epochs", range(1, len(values) + 1))
+        style = {**_line(variant), "markevery": max(1, len(values) // 10)}
+        axes.plot(epochs, [sum(each) / len(each) for each in values], **style)
+        low, high = [min(each) for each in values], [max(each) for each in values]
+        axes.fill_between(epochs, low, high, color=style["color"], alpha=0.15, linewidth=0)
+    _finish(axes, "epoch", label)
 
 
 def draw_gradients(record: dict[str, Any], file: Path) -> None:

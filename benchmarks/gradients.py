@@ -36,9 +36,11 @@ from torch import Tensor
 from benchmarks.cells import Cell
 from benchmarks.command import main, say
 from benchmarks.figures import draw_gradients
+from benchmarks.grid import CLASSIFICATION
 from benchmarks.grids import find_grid
 from benchmarks.records import IMAGES, RESULTS, options_given, origin, write_result
 from benchmarks.trajectory import RULE_OPTIONS, FixedBatch, Trajectory, unchanged
+from neuro.config import TrainConfig
 from neuro.data import load_dataset
 from neuro.errors import UsageError
 from neuro.learning import CreditProbe, OnlineRule
@@ -95,6 +97,10 @@ def gradients(
         PNG file; default docs/images/ and the name of the result file.
     """
     chosen = find_grid(grid)
+    if chosen.task is not CLASSIFICATION:
+        raise UsageError(
+            f"Grid {grid} trains no learning rules, whose gradients could be compared."
+        )
     if points < 1 or batches < 2:
         raise UsageError(f"--points must be >= 1 and --batches >= 2, got {points} and {batches}.")
     torch.set_num_threads(threads)
@@ -105,7 +111,9 @@ def gradients(
     def follow(leader: str, followers: tuple[str, ...]) -> Trajectory:
         options = [f"rule.{key}={json.dumps(v)}" for key, v in RULE_OPTIONS.get(leader, {}).items()]
         cell = Cell(chosen, chosen.variant(leader), seed, (*settings, *options))
-        return Trajectory(cell.config(), followers, dataset)
+        config = cell.config()
+        assert isinstance(config, TrainConfig), "learning rules have no other"
+        return Trajectory(config, followers, dataset)
 
     reference = follow(REFERENCE, FOLLOWERS)
     measured = measure_run(reference, points, batches, max_steps)

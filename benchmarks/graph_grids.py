@@ -35,6 +35,8 @@ BY_COST = tuple(name for name in BUDGETS if name != "wn18rr")
 """The graphs that one command trains on, in the order of their budgets above."""
 ONE_SEED = frozenset({"wn18rr_v3", "fb237_v3", "wn18rr_v4", "fb237_v4", "wn18rr"})
 ABLATED = ("umls", "wn18rr_v1")
+LEARNING_CURVE = "wn18rr"
+"""The graph whose validation over the epochs is drawn."""
 BEST = "_best_validation"
 """Ending of what a run measured after the epoch that did best in validation."""
 
@@ -44,11 +46,12 @@ LINK_MEASURES = ("auroc", "average_precision")
 
 
 def _task(kind: str, measures: Sequence[str], judge: str) -> Task:
+    after = (*measures, "firing_rate")
     return Task(
         kind=kind,
         measure=judge + BEST,
         explanation=f"{judge} on the test set, after the epoch that did best in validation",
-        quantities=(*measures, *(name + BEST for name in measures), "parameters", *COSTS),
+        quantities=(*measures, *(name + BEST for name in after), "parameters", *COSTS),
         curves=("train_loss", f"validation_{judge}"),
     )
 

@@ -7,7 +7,7 @@ say.
 
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,18 @@ from benchmarks.command import CheckFailedError, main, say
 from benchmarks.grid_result import bars_of
 from benchmarks.grids import GRIDS, find_grid
 from benchmarks.kept import RECOMPUTE
+from benchmarks.markdown import (
+    NONE,
+    difference,
+    machine_of,
+    machines_of,
+    number,
+    percent,
+    source,
+    table,
+)
 from benchmarks.memory import growth_by_rule
+from benchmarks.reasoning_tables import render_ablations, render_reasoning
 from benchmarks.records import REPOSITORY, RESULTS, read_result
 from benchmarks.speed import PEER
 from benchmarks.synapses import SPARSE
@@ -24,8 +35,11 @@ from neuro.training.checkpoint import write_atomically
 
 START, END = "<!-- results:start -->", "<!-- results:end -->"
 README = REPOSITORY / "README.md"
-NONE = "-"
+Entry = tuple[dict[str, Any], str]
+"""A result and the name of its file."""
+Renderer = Callable[[Sequence[Entry]], str]
 IMAGE = re.compile(r"!\[[^\]]*\]\(([^)]+)\)")
+KINDS_OF_GRIDS = frozenset(grid.task.kind for grid in GRIDS.values())
 
 
 def tables(*, readme: Path = README, results: Path = RESULTS, check: bool = False) -> None:
@@ -76,21 +90,19 @@ def place(text: str, section: str) -> str:
 
 def render(results: Path) -> str:
     """Return the whole section as Markdown."""
-    records = []
+    found: dict[str, list[Entry]] = {kind: [] for kind in RENDERERS}
     for file in sorted(results.glob("*.json")):
         kind = json.loads(file.read_text("utf-8")).get("kind")
         if kind not in RENDERERS:
             raise UsageError(f"{file} is of kind {kind!r}; known: {', '.join(RENDERERS)}.")
-        records.append((file, kind, read_result(file, kind)))
-    kinds, grids = list(RENDERERS), list(GRIDS)
-    records.sort(
-        key=lambda entry: (
-            kinds.index(entry[1]),
-            grids.index(entry[2]["grid"]) if entry[1] == "accuracy" else 0,
-            entry[0].name,
-        )
-    )
-    parts = [RENDERERS[kind](record, file.name) for file, kind, record in records]
+        found[kind].append((read_result(file, kind), file.name))
+    grids = list(GRIDS)
+    parts = []
+    for kind, entries in found.items():
+        if kind in KINDS_OF_GRIDS:
+            entries.sort(key=lambda entry: grids.index(entry[0]["grid"]))
+        if entries:
+            parts.append(RENDERERS[kind](entries))
     return "\n".join(parts) if parts else "Nothing has been measured yet.\n"
 
 
@@ -103,13 +115,13 @@ def render_accuracy(record: dict[str, Any], file: str) -> str:
         rows.append(
             (
                 f"`{name}`",
-                _percent(accuracy) if accuracy else f"diverged ({rule['diverged']})",
-                _percent(rule.get("test_accuracy_best_validation")),
-                _difference(name, record),
+                percent(accuracy) if accuracy else f"diverged ({rule['diverged']})",
+                percent(rule.get("test_accuracy_best_validation")),
+                difference(name, record),
                 str(rule["n"]),
-                _number(rule.get("firing_rate"), ".3f"),
-                _number(rule.get("seconds"), ".0f"),
-                _number(rule.get("peak_memory_mb"), ".0f"),
+                number(rule.get("firing_rate"), ".3f"),
+                number(rule.get("seconds"), ".0f"),
+                number(rule.get("peak_memory_mb"), ".0f"),
                 f"`python -m benchmarks.accuracy {grid.name} --only {name}`",
             )
         )
@@ -135,9 +147,9 @@ def render_accuracy(record: dict[str, Any], file: str) -> str:
         [
             f"#### {record['title']}",
             "",
-            _table(header, rows),
+            table(header, rows),
             "",
-            f"{_source(file, _cell_machine(record))} Mean ± sample standard deviation over seeds; "
+            f"{source([file], machines_of([record]))} Mean ± sample standard deviation over seeds; "
             "s and MiB of one run, evaluation included. Differences are paired by seed, with the "
             "half-width of their 95 % interval and the p of a paired t-test.",
             *(["", "; ".join(bars) + "."] if bars else []),
@@ -184,9 +196,9 @@ def render_gradients(record: dict[str, Any], file: str) -> str:
             "",
             f"![Variance of gradients and cosine of credit by layer](docs/images/{stem}.png)",
             "",
-            _table(header, rows),
+            table(header, rows),
             "",
-            f"{_source(file, _machine(record))} Every row: `{record['command']}`. First to last "
+            f"{source([file], machine_of(record))} Every row: `{record['command']}`. First to last "
             f"hidden layer, "
             f"after {last['step']} steps, {record['batches']} minibatches of "
             f"{record['batch_size']}; all rules at the weights of a run that "
@@ -214,10 +226,10 @@ def render_memory(record: dict[str, Any], file: str) -> str:
             "",
             f"![Peak memory over time steps](docs/images/{Path(file).stem}.png)",
             "",
-            _table(header, rows),
+            table(header, rows),
             "",
-            f"{_source(file, _machine(record))} Every row: `{record['command']}`. A fresh process "
-            "for each number; beyond weights and program; inputs are streamed."
+            f"{source([file], machine_of(record))} Every row: `{record['command']}`. A fresh "
+            "process for each number; beyond weights and program; inputs are streamed."
             + (f" The gradients alone take {gradients:.1f} MiB." if gradients else ""),
             "",
         ]
@@ -244,9 +256,9 @@ def render_speed(record: dict[str, Any], file: str) -> str:
         [
             "#### Time per training sample",
             "",
-            _table(header, rows),
+            table(header, rows),
             "",
-            f"{_source(file, _machine(record))} Every row: `{record['command']}`"
+            f"{source([file], machine_of(record))} Every row: `{record['command']}`"
             f"{' (`make bench-peers`)' if version else ''}. Median (20th to 80th percentile) of "
             f"{record['rounds']} interleaved steps in one process; no weight standardisation in "
             f"any contender.{peer}",
@@ -287,9 +299,9 @@ def render_layers(record: dict[str, Any], file: str) -> str:
             "",
             f"![Time of a LIF layer](docs/images/{Path(file).stem}.png)",
             "",
-            _table(header, rows),
+            table(header, rows),
             "",
-            f"{_source(file, _machine(record))} Every row: `{record['command']}`"
+            f"{source([file], machine_of(record))} Every row: `{record['command']}`"
             f"{' (`make bench-peers`)' if peers else ''}. Median (20th to 80th percentile) of "
             f"{record['rounds']} interleaved calls in one process; bytes that autograd keeps for "
             "backward, by neuron and time step; `copy` computes nothing and moves the memory that "
@@ -328,9 +340,9 @@ def render_kept(record: dict[str, Any], file: str) -> str:
         [
             f"#### What backward keeps of a dense synapse and its LIF layer, {sizes}",
             "",
-            _table(header, rows),
+            table(header, rows),
             "",
-            f"{_source(file, _machine(record))} Every row: `{record['command']}`"
+            f"{source([file], machine_of(record))} Every row: `{record['command']}`"
             f"{' (`make bench-peers`)' if version else ''}. Bytes by neuron and time step that the "
             "forward pass leaves in memory besides weights and spikes sent, the spikes received "
             "included; `recompute` is `rule.recompute` of `bptt`, with equal gradients. Median "
@@ -367,11 +379,11 @@ def render_warm_start(record: dict[str, Any], file: str) -> str:
         [
             "#### Warm start",
             "",
-            _table(header, rows),
+            table(header, rows),
             "",
-            _table(("process", "s"), processes),
+            table(("process", "s"), processes),
             "",
-            f"{_source(file, _machine(record))} Every row: `{record['command']}`. Median of "
+            f"{source([file], machine_of(record))} Every row: `{record['command']}`. Median of "
             f"{record['repeats']} fresh processes. Compiled kernels are kept on disk; first calls "
             "are timed once Numba and torch's compiler, which torch imports at the first custom "
             "operation, are imported. The second table is of whole processes.",
@@ -422,9 +434,9 @@ def render_synapses(record: dict[str, Any], file: str) -> str:
             "",
             f"![Speed over density](docs/images/{Path(file).stem}.png)",
             "",
-            _table(header, rows),
+            table(header, rows),
             "",
-            f"{_source(file, _machine(record))} Every row: `{record['command']}`. Medians of "
+            f"{source([file], machine_of(record))} Every row: `{record['command']}`. Medians of "
             f"{record['rounds']} interleaved calls in one process, float32; finding the events "
             "and transposing the weight are part of every call. Above the density chosen by the "
             "rule of `neuro doctor --kernels`, the dense product serves.",
@@ -465,9 +477,9 @@ def render_relational(record: dict[str, Any], file: str) -> str:
         [
             "#### Messages on relational graphs",
             "",
-            _table(header, rows),
+            table(header, rows),
             "",
-            f"{_source(file, _machine(record))} Every row: `{record['command']}`. Medians of "
+            f"{source([file], machine_of(record))} Every row: `{record['command']}`. Medians of "
             f"{record['rounds']} interleaved steps in one process, float32, graphs drawn with the "
             "sizes and unevenness of the data sets named. Memory is what a step takes beyond its "
             "operands, in a fresh process; torch gathers, multiplies and scatters.",
@@ -476,46 +488,24 @@ def render_relational(record: dict[str, Any], file: str) -> str:
     )
 
 
-RENDERERS: dict[str, Callable[[dict[str, Any], str], str]] = {
-    "accuracy": render_accuracy,
-    "gradients": render_gradients,
-    "memory": render_memory,
-    "speed": render_speed,
-    "layers": render_layers,
-    "kept": render_kept,
-    "warm_start": render_warm_start,
-    "synapses": render_synapses,
-    "relational": render_relational,
+def _each(render_one: Callable[[dict[str, Any], str], str]) -> Renderer:
+    return lambda entries: "\n".join(render_one(record, file) for record, file in entries)
+
+
+RENDERERS: dict[str, Renderer] = {
+    "accuracy": _each(render_accuracy),
+    "reasoning": render_reasoning,
+    "ablation": render_ablations,
+    "gradients": _each(render_gradients),
+    "memory": _each(render_memory),
+    "speed": _each(render_speed),
+    "layers": _each(render_layers),
+    "kept": _each(render_kept),
+    "warm_start": _each(render_warm_start),
+    "synapses": _each(render_synapses),
+    "relational": _each(render_relational),
 }
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _percent(found: dict[str, float | None] | None) -> str:
-    if found is None or found["mean"] is None:
-        return NONE
-    spread = found["std"]
-    text = f"{100 * found['mean']:.2f}"
-    return text if spread is None else f"{text} ± {100 * spread:.2f}"
-
-
-def _difference(name: str, record: dict[str, Any]) -> str:
-    found = record["differences"].get(name)
-    if found is None:
-        return NONE
-    text = f"{100 * found['mean']:+.2f}"
-    if found["p_value"] is None:
-        return text
-    verdict = "beyond noise" if found["beyond_noise"] else "within noise"
-    p_value = f"p = {found['p_value']:.2g}" if found["p_value"] >= 0.001 else "p < 0.001"
-    return f"{text} ± {100 * found['ci95']:.2f}, {p_value}, {verdict}"
-
-
-def _number(found: dict[str, float | None] | None, form: str) -> str:
-    return NONE if found is None or found["mean"] is None else format(found["mean"], form)
+"""By kind of result, in the order of the section."""
 
 
 def _relative(weight: dict[str, Any], batches: int) -> str:
@@ -531,28 +521,6 @@ def _cosines(found: dict[str, Any], record: dict[str, Any]) -> str:
 def _own_cosines(rule: str, record: dict[str, Any]) -> str:
     points = record["own"].get(rule)
     return _cosines(points[-1]["rules"][rule], record) if points else NONE
-
-
-def _source(file: str, machine: str) -> str:
-    return f"From [`{file}`](benchmarks/results/{file}), measured on {machine}."
-
-
-def _machine(record: dict[str, Any]) -> str:
-    machine, versions = record["machine"], record["versions"]
-    return _described(machine["cpu"], machine["threads"], versions["packages"]["torch"])
-
-
-def _cell_machine(record: dict[str, Any]) -> str:
-    machines = {
-        _described(cell["gpu"] or cell["cpu"], cell["threads"], cell["torch"])
-        for cell in record["cells"]
-    }
-    return "; ".join(sorted(machines))
-
-
-def _described(processor: str, threads: int, torch_version: str) -> str:
-    plural = "" if threads == 1 else "s"
-    return f"{processor} with {threads} thread{plural}, torch {torch_version}"
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,10 @@ import pytest
 from benchmarks.accuracy import accuracy as accuracy_command
 from benchmarks.cells import Cell, cell_state
 from benchmarks.command import run
-from benchmarks.grids import GRIDS
-from benchmarks.records import REPOSITORY, read_result
+from benchmarks.grid import at_least
+from benchmarks.grid_result import summarise
+from benchmarks.grids import COLLECTIONS, GRIDS
+from benchmarks.records import REPOSITORY, read_result, write_result
 
 
 @pytest.mark.parametrize(
@@ -24,6 +27,9 @@ from benchmarks.records import REPOSITORY, read_result
         (["mnist", "--seeds", "a", "--list"], "whole numbers"),
         (["mnist", "--jobs", "0"], "--jobs"),
         (["mnits"], 'Did you mean "mnist"'),
+        (["reasonin"], 'Did you mean "reasoning"'),
+        (["ablations", "--only", "nbfnet", "--list"], "has no variant"),
+        (["reasoning", "--results", "some.json"], "names their folder"),
     ],
 )
 def test_wrong_use_is_told_in_one_message(arguments, message, capsys):
@@ -40,6 +46,86 @@ def test_listing_shows_cells_and_trains_nothing(tmp_path, capsys):
         ["digits/opzo-s3", "new"],
     ]
     assert list(tmp_path.iterdir()) == []
+
+
+def listed(capsys, *words: str) -> list[list[str]]:
+    assert run(accuracy_command, [*words, "--list"]) == 0
+    return [line.split() for line in capsys.readouterr().out.splitlines()]
+
+
+def test_a_collection_is_one_queue_that_does_a_seed_of_every_grid_before_the_next(tmp_path, capsys):
+    cells = [words[0] for words in listed(capsys, "reasoning", "--runs", str(tmp_path))]
+    assert cells[:3] == ["umls/grsnn-s0", "umls/nbfnet-s0", "kinship/grsnn-s0"]
+    seeds = [cell.rpartition("-s")[2] for cell in cells]
+    assert seeds == sorted(seeds)
+    assert {cell for cell in cells if "_v4" in cell} == {
+        f"{graph}/{method}-s0"
+        for graph in ("wn18rr_v4", "fb237_v4")
+        for method in ("grsnn", "nbfnet")
+    }
+    again = listed(capsys, "reasoning", "--seeds", "5", "--only", "nbfnet", "--runs", str(tmp_path))
+    assert {words[0].partition("/")[2] for words in again} == {"nbfnet-s5"}
+    assert len(again) == len(COLLECTIONS["reasoning"])
+
+
+def test_commands_of_graphs_are_those_a_person_gives(tmp_path, capsys):
+    words = listed(capsys, "ablation-umls", "--seeds", "1", "--runs", str(tmp_path))
+    found = [" ".join(each[2:]) for each in words]
+    assert found[0] == "OMP_NUM_THREADS=1 neuro train grsnn --dataset umls --epochs 10 --seed 1"
+    assert "--set method.timesteps=5 --seed 1" in found[3]
+
+
+TINY = replace(
+    GRIDS["umls"],
+    name="tiny",
+    dataset="countries-s1",
+    settings={"epochs": 3, "batches_per_epoch": 2, "batch_size": 4, "validate_every": 2},
+    seeds=(0,),
+)
+
+
+@pytest.mark.slow
+def test_a_collection_writes_a_result_file_for_each_grid(tmp_path, capsys, monkeypatch):
+    grids = (TINY, replace(TINY, name="tiny-too", dataset="nations"))
+    monkeypatch.setitem(COLLECTIONS, "tinies", grids)
+    words = ["tinies", "--only", "grsnn,nbfnet", "--runs", str(tmp_path / "runs")]
+    words += ["--results", str(tmp_path), "--set", "method.hidden=4", "--set", "plots=false"]
+    assert run(accuracy_command, words) == 0, capsys.readouterr().err
+    for grid in grids:
+        record = read_result(tmp_path / f"{grid.name}.json", "reasoning")
+        assert [cell["variant"] for cell in record["cells"]] == ["grsnn", "nbfnet"]
+        spiking, plain = record["cells"]
+        assert spiking["method"] == "grsnn"
+        assert spiking["firing_rate_best_validation"] > 0
+        assert "firing_rate" not in plain
+        assert plain["parameters"] > 0
+        for cell in record["cells"]:
+            assert 0 < cell["mrr_best_validation"] <= 1
+            assert 0 < cell["mrr_realistic"] <= 1
+            assert len(cell["curves"]["train_loss"]) == 3
+            assert cell["curves"]["validation_mrr_epochs"] == [2, 3]
+            assert len(cell["curves"]["validation_mrr"]) == 2
+            assert cell["command"].startswith("OMP_NUM_THREADS=1 neuro train ")
+        assert set(record["differences"]) == {"grsnn"}
+        assert record["rules"]["nbfnet"]["mrr_best_validation"]["mean"] == pytest.approx(
+            plain["mrr_best_validation"]
+        )
+    capsys.readouterr()
+    assert run(accuracy_command, words) == 0
+    assert capsys.readouterr().err.count("finished already") == 4
+
+
+def test_the_check_of_a_collection_names_every_grid_that_fails(tmp_path, capsys, monkeypatch):
+    bar = at_least("nbfnet", 2.0)
+    grids = tuple(replace(GRIDS[name], bars=(bar,)) for name in ("umls", "kinship"))
+    monkeypatch.setitem(COLLECTIONS, "both", grids)
+    for grid in grids:
+        monkeypatch.setitem(GRIDS, grid.name, grid)
+        write_result(tmp_path / f"{grid.name}.json", {"schema": 1, **summarise(grid, [])})
+    assert run(accuracy_command, ["both", "--check", "--results", str(tmp_path)]) == 1
+    told = capsys.readouterr().err
+    assert "umls do not hold" in told
+    assert "kinship do not hold" in told
 
 
 def command(folder: Path, epochs: int) -> list[str]:

@@ -1,0 +1,152 @@
+"""The tables of graph reasoning: all graphs that were trained on, and ablations of GRSNN."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks.graph_grids import BEST, LEARNING_CURVE, budget_text
+from benchmarks.grid_result import bars_of
+from benchmarks.grids import find_grid
+from benchmarks.markdown import NONE, difference, machines_of, number, source, spread, table
+
+Record = dict[str, Any]
+Columns = dict[str, tuple[str, str]]
+"""Headings, each with the number of a run that stands under it and how it is written."""
+
+FACTS: Columns = {
+    "MRR": ("mrr", ".3f"),
+    "MRR, ties shared": ("mrr_realistic", ".3f"),
+    "MR": ("mr", ".1f"),
+    "Hits@1": ("hits_at_1", ".3f"),
+    "Hits@3": ("hits_at_3", ".3f"),
+    "Hits@10": ("hits_at_10", ".3f"),
+    "Hits@10 of 50": ("hits_at_10_of_50", ".3f"),
+    "Hits@10 of 50, itself a rival": ("hits_at_10_of_50_itself", ".3f"),
+}
+LINKS: Columns = {"AUROC": ("auroc", ".3f"), "AP": ("average_precision", ".3f")}
+COSTS = ("parameters", "firing rate", "min", "seeds", "command")
+
+
+def render_reasoning(entries: Sequence[tuple[Record, str]]) -> str:
+    """Return the tables of every graph trained on, by facts and by links."""
+    parts = ["#### Graph reasoning", ""]
+    if any(record["grid"] == LEARNING_CURVE for record, _ in entries):
+        name = f"{LEARNING_CURVE}.png"
+        parts += [f"![Validation over the epochs on {LEARNING_CURVE}](docs/images/{name})", ""]
+    for columns in (FACTS, LINKS):
+        judged = next(iter(columns.values()))[0] + BEST
+        chosen = [
+            record for record, _ in entries if find_grid(record["grid"]).task.measure == judged
+        ]
+        rows = [_row(name, record, columns) for record in chosen for name in record["rules"]]
+        if rows:
+            parts += [table(("graph", "budget", "method", *columns, *COSTS), rows), ""]
+    bars = [
+        f"{record['dataset']}, {bar['text']}: **{'yes' if bar['holds'] else 'no'}**"
+        for record, _ in entries
+        for bar in bars_of(find_grid(record["grid"]), record["rules"])
+    ]
+    sources = sorted({anchor["source"] for record, _ in entries for anchor in _anchors(record)})
+    published = (
+        f" In brackets what was published ({', '.join(sources)}), of 20 epochs and all facts."
+        if sources
+        else ""
+    )
+    return "\n".join(
+        [
+            *parts,
+            f"{_source(entries)} {MEASURES}{published}",
+            *(["", "; ".join(bars) + "."] if bars else []),
+            "",
+        ]
+    )
+
+
+def render_ablations(entries: Sequence[tuple[Record, str]]) -> str:
+    """Return the table of GRSNN with one setting changed."""
+    rows = []
+    for record, _ in entries:
+        for name, found in record["rules"].items():
+            measures = [
+                spread(found.get(FACTS[heading][0] + BEST), FACTS[heading][1])
+                for heading in ABLATED_MEASURES
+            ]
+            rows.append(
+                (
+                    f"`{record['dataset']}`",
+                    budget_text(record["settings"]),
+                    f"`{name}`",
+                    *measures,
+                    difference(name, record),
+                    *_costs(name, record),
+                )
+            )
+    header = (
+        *("graph", "budget", "variant", *ABLATED_MEASURES),
+        "MRR to the first row of the graph (points)",
+        *COSTS,
+    )
+    return "\n".join(
+        [
+            "#### Ablations of GRSNN",
+            "",
+            table(header, rows),
+            "",
+            f"{_source(entries)} {MEASURES} Differences are paired by seed, with the half-width of "
+            "their 95 % interval and the p of a paired t-test.",
+            "",
+        ]
+    )
+
+
+ABLATED_MEASURES = ("MRR", "Hits@10", "Hits@10 of 50")
+MEASURES = (
+    "Mean ± sample standard deviation over seeds, of the test after the epoch that did best in "
+    "validation. Filtered ranks on both sides; a tie counts against the answer, or, shared, by "
+    "half. Hits@10 of 50 is expected against 50 drawn entities. The firing rate is in spikes per "
+    "neuron and time step; minutes are of one run, evaluation included."
+)
+
+
+def _row(name: str, record: Record, columns: Columns) -> tuple[str, ...]:
+    found = record["rules"][name]
+    published = {
+        anchor["quantity"]: anchor["value"]
+        for anchor in _anchors(record)
+        if anchor["variant"] == name
+    }
+    measures = []
+    for quantity, form in columns.values():
+        text = spread(found.get(quantity + BEST), form)
+        if quantity + BEST in published:
+            text += f" ({published[quantity + BEST]:{form}})"
+        measures.append(text)
+    return (
+        f"`{record['dataset']}`",
+        budget_text(record["settings"]),
+        f"`{name}`",
+        *measures,
+        *_costs(name, record),
+    )
+
+
+def _costs(name: str, record: Record) -> tuple[str, ...]:
+    found, grid = record["rules"][name], find_grid(record["grid"])
+    seconds = found.get("seconds")
+    minutes = NONE if seconds is None else f"{seconds['mean'] / 60:.1f}"
+    diverged = f", {found['diverged']} diverged" if found["diverged"] else ""
+    return (
+        number(found.get("parameters"), ",.0f"),
+        number(found.get("firing_rate" + BEST), ".3f"),
+        minutes,
+        f"{found['n']} of {len(grid.seeds)}{diverged}",
+        f"`python -m benchmarks.accuracy {grid.name} --only {name}`",
+    )
+
+
+def _anchors(record: Record) -> list[dict[str, Any]]:
+    return list(record.get("anchors", ()))
+
+
+def _source(entries: Sequence[tuple[Record, str]]) -> str:
+    files = [file for _, file in entries]
+    return source(files, machines_of(record for record, _ in entries))

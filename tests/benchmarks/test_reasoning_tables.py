@@ -1,0 +1,116 @@
+"""The tables of graph reasoning say what the result files say."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.cells import Cell
+from benchmarks.grid_result import summarise
+from benchmarks.grids import GRIDS
+from benchmarks.records import origin, write_result
+from benchmarks.tables import render
+
+
+def ended(grid: str, variant: str, seed: int, **measures: float) -> dict[str, Any]:
+    cell = Cell(GRIDS[grid], GRIDS[grid].variant(variant), seed)
+    return {
+        "variant": variant,
+        "method": cell.variant.method,
+        "seed": seed,
+        "state": "finished",
+        "command": "neuro train",
+        "arguments": list(cell.arguments),
+        "gpu": None,
+        "cpu": "Test CPU",
+        "threads": 1,
+        "torch": "2.13.0",
+        "parameters": 12345,
+        "seconds": 90.0,
+        "peak_memory_mb": 400.0,
+        **{f"{name}_best_validation": value for name, value in measures.items()},
+    }
+
+
+def write(folder: Path, grid: str, *cells: dict[str, Any]) -> None:
+    record = {**origin(["python", "-m", "benchmarks.accuracy", grid])}
+    write_result(folder / f"{grid}.json", {**record, **summarise(GRIDS[grid], cells)})
+
+
+def rows(text: str, start: str) -> list[list[str]]:
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in text.splitlines()
+        if line.startswith(start)
+    ]
+
+
+def facts(mrr: float) -> dict[str, float]:
+    return {"mrr": mrr, "mrr_realistic": mrr, "mr": 12.25} | {
+        f"hits_at_{count}": mrr for count in (1, 3, 10)
+    }
+
+
+def test_rows_are_graphs_and_methods_and_links_have_a_table_of_their_own(tmp_path: Path) -> None:
+    spiking = {**facts(0.5), "firing_rate": 0.125}
+    write(
+        tmp_path,
+        "umls",
+        ended("umls", "grsnn", 0, **spiking),
+        ended("umls", "nbfnet", 0, **facts(0.75)),
+    )
+    write(tmp_path, "cora", ended("cora", "nbfnet", 0, auroc=0.9, average_precision=0.875))
+    text = render(tmp_path)
+    first, second = rows(text, "| `umls`")
+    assert first[1:7] == ["10 epochs", "`grsnn`", "0.500", "0.500", "12.2", "0.500"]
+    assert first[9:11] == ["-", "-"]
+    assert first[11:15] == ["12,345", "0.125", "1.5", "1 of 3"]
+    assert first[15] == "`python -m benchmarks.accuracy umls --only grsnn`"
+    assert second[12] == "-"
+    (links,) = rows(text, "| `cora`")
+    assert links[2:5] == ["`nbfnet`", "0.900 (0.956)", "0.875 (0.962)"]
+    heading = rows(text, "| graph")
+    assert heading[1][3:5] == ["AUROC", "AP"]
+    assert "[`cora.json`](benchmarks/results/cora.json)" in text
+    assert "README of NBFNet" in text
+    assert "Test CPU with 1 thread" in text
+    assert text.count("#### Graph reasoning") == 1
+
+
+@pytest.mark.parametrize(("hits", "verdict"), [(0.82, "yes"), (0.81, "no")])
+def test_a_bar_stands_beside_a_graph_trained_as_long_as_published(
+    tmp_path: Path, hits: float, verdict: str
+) -> None:
+    measures = {**facts(0.5), "hits_at_10_of_50": 0.85, "hits_at_10_of_50_itself": hits}
+    write(tmp_path, "fb237_v1", ended("fb237_v1", "nbfnet", 0, **measures))
+    write(tmp_path, "fb237_v3", ended("fb237_v3", "nbfnet", 0, **measures))
+    text = render(tmp_path)
+    assert rows(text, "| `fb237_v1`")[0][9:11] == ["0.850", f"{hits:.3f} (0.834)"]
+    assert rows(text, "| `fb237_v3`")[0][10] == f"{hits:.3f} (0.951)"
+    assert f"published 83.4 % of hits_at_10_of_50_itself: **{verdict}**" in text
+    assert "95.1 %" not in text
+
+
+def test_ablations_are_compared_with_the_first_row_by_seed(tmp_path: Path) -> None:
+    cells = [
+        ended("ablation-umls", name, seed, **facts(base + seed / 100))
+        for name, base in (("grsnn", 0.5), ("not-delay", 0.45))
+        for seed in (0, 1)
+    ]
+    write(tmp_path, "ablation-umls", *cells)
+    found = rows(render(tmp_path), "| `umls`")
+    assert [row[2] for row in found] == ["`grsnn`", "`not-delay`"]
+    assert found[0][6] == "-"
+    assert found[1][6].startswith("-5.00 ± 0.00, p < 0.001")
+    assert found[1][10] == "2 of 3"
+
+
+def test_a_diverged_run_is_counted_and_the_picture_of_one_graph_is_shown(tmp_path: Path) -> None:
+    lost = {**ended("wn18rr", "grsnn", 0), "state": "diverged"}
+    write(tmp_path, "wn18rr", lost)
+    text = render(tmp_path)
+    (row,) = rows(text, "| `wn18rr`")
+    assert row[1] == "10 epochs of 500 batches"
+    assert row[3] == "-"
+    assert row[14] == "0 of 1, 1 diverged"
+    assert "(docs/images/wn18rr.png)" in text
