@@ -16,6 +16,7 @@ from benchmarks.grid_result import bars_of
 from benchmarks.grids import GRIDS, find_grid
 from benchmarks.kept import RECOMPUTE
 from benchmarks.memory import growth_by_rule
+from benchmarks.reasoning_energy import row_of, two_digits
 from benchmarks.records import REPOSITORY, RESULTS, read_result
 from benchmarks.speed import PEER
 from benchmarks.synapses import SPARSE
@@ -476,6 +477,45 @@ def render_relational(record: dict[str, Any], file: str) -> str:
     )
 
 
+def render_reasoning_energy(record: dict[str, Any], file: str) -> str:
+    """Return a table of estimated energy a query for each graph."""
+    parts = ["#### Estimated energy of a query to a graph", ""]
+    for name, entry in record["graphs"].items():
+        rows = [row_of(each) for each in entry["accountings"]]
+        spiking, other = entry["runs"]
+        claim = f"{entry['claim']:g}"
+        header = ("accounting", f"`{spiking}`", f"`{other}`", "ratio", f"firing rate for {claim}")
+        mrr = ", ".join(f"`{each}` {run['mrr']:.3f}" for each, run in entry["runs"].items())
+        commands = "; ".join(f"`{run['command']}`" for run in entry["runs"].values())
+        prices = entry["prices"]
+        parts += [
+            f"{name}, N = {entry['nodes']}, E = {entry['edges']}, d = {entry['neurons_per_node']}, "
+            f"T = {entry['timesteps']}, L = {entry['layers']}; test MRR {mrr}; firing rate "
+            f"{two_digits(100 * entry['firing_rate'])} %:",
+            "",
+            _table(header, rows),
+            "",
+            f"{_source(file, _machine(entry))} Every row: `{entry['command']}`, on the runs of "
+            f"{commands}. Mean of {entry['queries']} test queries. Estimates of arithmetic alone "
+            f"(`{prices['profile']}`, {prices['addition']['kind']}: an addition "
+            f"{prices['addition']['value']:g} {prices['addition']['unit']}, a multiplication "
+            f"{prices['multiplication']['value']:g} {prices['multiplication']['unit']}); memory "
+            "and communication are not in them.",
+            "",
+        ]
+    parts += [
+        f"The published saving of {claim} times is theoretical, and by which accounting is not "
+        "known. The first rows are closed forms: f T S additions of spikes (firing rate f, S = "
+        "E d d synapses, as if each edge had a linear map) beside the products of a network "
+        "without spikes. The last two count what happens: an addition for each spike that an edge "
+        "delivers in time, and a multiply-accumulate for every other product. W comes after the "
+        "sum over edges, so its products are with numbers of spikes; both leaks of each neuron are "
+        "products at every step. Definitions: `benchmarks/reasoning_energy.py`.",
+        "",
+    ]
+    return "\n".join(parts)
+
+
 RENDERERS: dict[str, Callable[[dict[str, Any], str], str]] = {
     "accuracy": render_accuracy,
     "gradients": render_gradients,
@@ -486,6 +526,7 @@ RENDERERS: dict[str, Callable[[dict[str, Any], str], str]] = {
     "warm_start": render_warm_start,
     "synapses": render_synapses,
     "relational": render_relational,
+    "reasoning-energy": render_reasoning_energy,
 }
 
 

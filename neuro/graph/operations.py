@@ -7,19 +7,23 @@ the query. Rounding, selecting and moving numbers are no arithmetic. See
 :class:`neuro.energy.Counts` for the kinds of operations.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from neuro.energy import Counts, Ledger, layer_norm, linear
 from neuro.graph.grsnn import GRSNN, Spikes
 from neuro.graph.nbfnet import BellmanFordLayer, NBFNet
 from neuro.kernels import RelationalGraph
-from neuro.kernels.delayed_message.operands import unpack
+from neuro.kernels.delayed_message.operands import pack
 
-_PIECE = 1 << 22
-"""Neurons of edges that are looked at together."""
+Words = NDArray[Any]
+
+_ONES = np.array([number.bit_count() for number in range(1 << 16)], np.uint8)
+"""Bits that are set in each 16 of them."""
 
 
 class Heard(NamedTuple):
@@ -37,14 +41,42 @@ class Heard(NamedTuple):
 
 
 @torch.no_grad()
+def count_heard(model: GRSNN, graph: RelationalGraph, relations: Tensor, features: Spikes) -> Heard:
+    """Count the messages that arrived, and whom they reached.
+
+    A spike of step s on an edge with delay D arrives at step s + 1 + D, if that is T - 1 or before.
+
+    Args:
+        model: that ran the queries.
+        graph: on which they ran.
+        relations: ``[B]``, of the queries.
+        features: what they left.
+    """
+    delays = model.entering(relations)[1].round()
+    of_delay = [pack(delays == late) for late in range(model.delay_bound + 1)]
+    masks = torch.stack(of_delay).cpu().numpy().view(np.uint32)  # [J, R, B, W]
+    trains = features.trains.cpu().numpy().view(np.uint32)
+    arriving = graph.in_starts.diff()
+    destinations = torch.arange(graph.nodes, device=arriving.device).repeat_interleave(arriving)
+    edges = [each.cpu().numpy() for each in (graph.in_sources, graph.in_relations, destinations)]
+    arrived = neurons = nodes = 0
+    for query, of_query in enumerate(trains):
+        sending = of_query.any((1, 2))[edges[0]]
+        sources, kinds, ends = (each[sending] for each in edges)
+        if not len(sources):
+            continue
+        firsts = np.flatnonzero(np.diff(ends, prepend=-1))
+        for step in range(1, model.timesteps):
+            sent = _sent(of_query, masks[:, :, query], sources, kinds, step)
+            reached = np.bitwise_or.reduceat(sent, firsts)
+            arrived += _ones(sent)
+            neurons += _ones(reached)
+            nodes += int(reached.any(1).sum())
+    return Heard(arrived, neurons, nodes)
+
+
 def count_grsnn(
-    model: GRSNN,
-    graph: RelationalGraph,
-    relations: Tensor,
-    features: Spikes,
-    *,
-    candidates: int,
-    skip_silence: bool = False,
+    model: GRSNN, features: Spikes, heard: Heard, *, candidates: int, skip_silence: bool = False
 ) -> Ledger:
     """Count the operations of queries from the spikes they left, in total.
 
@@ -68,9 +100,8 @@ def count_grsnn(
 
     Args:
         model: that ran the queries.
-        graph: on which they ran.
-        relations: ``[B]``, of the queries.
         features: what they left.
+        heard: of :func:`count_heard`.
         candidates: nodes scored for each query.
         skip_silence: count W only where something was heard: for each number that is not 0, or
             with PNA for each node and step with a message; so ``linear`` (and ``statistics``) go
@@ -80,7 +111,6 @@ def count_grsnn(
     steps = model.timesteps - 1
     rows = queries * nodes * steps
     fired = int(features.counts.sum())
-    heard = _count_heard(model, graph, relations, features)
     pna = model.steps.aggregate == "pna"
     dense = Heard(heard.arrived, rows * hidden, rows)
     served = heard if skip_silence else dense
@@ -210,34 +240,13 @@ def _scores(mlp: nn.Sequential, candidates: int) -> Counts:
     return found
 
 
-def _count_heard(
-    model: GRSNN, graph: RelationalGraph, relations: Tensor, features: Spikes
-) -> Heard:
-    """Count the messages that arrive, and whom they reach."""
-    delays = model.entering(relations)[1].round().long()
-    nodes = torch.arange(graph.nodes, device=relations.device)
-    destinations = nodes.repeat_interleave(graph.in_starts.diff())
-    found = [
-        _of_query(graph, destinations, unpack(trains, model.hidden), delays[:, number])
-        for number, trains in enumerate(features.trains)
-    ]
-    return Heard(*(sum(each) for each in zip(*found, strict=True)))
+def _sent(trains: Words, masks: Words, sources: Words, relations: Words, step: int) -> Words:
+    """Return what each edge delivers at a step, ``[E, W]``, of spikes ``[N, T, W]``."""
+    sent = np.zeros((len(sources), trains.shape[-1]), np.uint32)
+    for late, mask in enumerate(masks[:step]):
+        sent |= trains[sources, step - 1 - late] & mask[relations]
+    return sent
 
 
-def _of_query(graph: RelationalGraph, destinations: Tensor, fired: Tensor, delays: Tensor) -> Heard:
-    """Count for one query: spikes ``[N, T, d]``, delays ``[R, d]``."""
-    _, timesteps, hidden = fired.shape
-    sending = fired.flatten(1).any(1)[graph.in_sources.long()].nonzero()[:, 0]
-    neurons = torch.arange(hidden, device=fired.device)
-    arrived = neurons_reached = nodes_reached = 0
-    for step in range(1, timesteps):
-        heard = torch.zeros_like(fired[:, 0], dtype=torch.int32)
-        for edges in torch.split(sending, max(1, _PIECE // hidden)):
-            sent_at = step - 1 - delays[graph.in_relations[edges].long()]
-            places = graph.in_sources[edges].long()[:, None] * timesteps + sent_at.clamp(min=0)
-            messages = torch.take(fired, places * hidden + neurons) & (sent_at >= 0)
-            heard.index_add_(0, destinations[edges], messages.int())
-        arrived += int(heard.sum(dtype=torch.int64))
-        neurons_reached += int((heard > 0).sum())
-        nodes_reached += int((heard > 0).any(1).sum())
-    return Heard(arrived, neurons_reached, nodes_reached)
+def _ones(words: Words) -> int:
+    return int(_ONES[words.view(np.uint16)].sum(dtype=np.int64))

@@ -12,7 +12,7 @@ from torch import nn
 
 from neuro.energy import Counts, Ledger
 from neuro.graph import GRSNN, NBFNet
-from neuro.graph.operations import count_grsnn, count_nbfnet
+from neuro.graph.operations import count_grsnn, count_heard, count_nbfnet
 from neuro.kernels import RelationalGraph
 
 NODES, RELATIONS = 5, 3
@@ -239,6 +239,7 @@ LOUD = {
     "no delays": {"not_delay": True},
     "threshold drive": {"boundary_query": False},
     "one step": {"timesteps": 1},
+    "two words of neurons": {"hidden": 34, "timesteps": 4},
     "plus": {"self_connection": True, "relation_weight": True, "layer_norm": True},
     "pna": {"aggregate": "pna"},
     "plus with pna": {
@@ -273,7 +274,13 @@ def test_grsnn_is_counted_as_a_loop_counts(options, skip):
     with torch.no_grad():
         features = model(graph, heads, relations)
         scores = model.score(features, heads, relations, torch.arange(NODES).expand(2, -1))
-    counted = count_grsnn(model, graph, relations, features, candidates=NODES, skip_silence=skip)
+    counted = count_grsnn(
+        model,
+        features,
+        count_heard(model, graph, relations, features),
+        candidates=NODES,
+        skip_silence=skip,
+    )
     tally = Tally()
     for query in range(2):
         head, relation = int(heads[query]), int(relations[query])
@@ -299,7 +306,13 @@ def test_grsnn_is_counted_on_any_graph(edges, seed, skip):
     heads, relations = torch.tensor([0]), torch.tensor([1])
     with torch.no_grad():
         features = model(graph, heads, relations)
-    counted = count_grsnn(model, graph, relations, features, candidates=4, skip_silence=skip)
+    counted = count_grsnn(
+        model,
+        features,
+        count_heard(model, graph, relations, features),
+        candidates=4,
+        skip_silence=skip,
+    )
     tally = Tally()
     naive_grsnn(model, edges, 4, 0, 1, skip, tally)
     assert counted == tally.ledger(counted)
@@ -322,7 +335,7 @@ def test_grsnn_by_hand():
     with torch.no_grad():
         features = model(graph, asked, asked)
     assert features.counts.tolist() == [[1, 1, 2, 2, 3]]
-    found = count_grsnn(model, graph, asked, features, candidates=2)
+    found = count_grsnn(model, features, count_heard(model, graph, asked, features), candidates=2)
     assert found.layers == {
         "query": Counts(),
         "delays": Counts(),
@@ -334,7 +347,9 @@ def test_grsnn_by_hand():
         "score": Counts(macs=2 * (2 + 2), comparisons=4, additions=2),
     }
     assert found.driven == {"messages", "read-out"}
-    skipping = count_grsnn(model, graph, asked, features, candidates=2, skip_silence=True)
+    skipping = count_grsnn(
+        model, features, count_heard(model, graph, asked, features), candidates=2, skip_silence=True
+    )
     assert skipping.layers["linear"] == Counts(macs=3 + 1)
     assert skipping.driven == {"messages", "read-out", "linear"}
 
