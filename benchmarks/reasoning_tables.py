@@ -6,7 +6,17 @@ from typing import Any
 from benchmarks.graph_grids import BEST, LEARNING_CURVE, budget_text
 from benchmarks.grid_result import bars_of
 from benchmarks.grids import find_grid
-from benchmarks.markdown import NONE, difference, machines_of, number, source, spread, table
+from benchmarks.markdown import (
+    NONE,
+    difference,
+    machine_of,
+    machines_of,
+    number,
+    source,
+    spread,
+    table,
+)
+from benchmarks.reasoning_energy import row_of, two_digits
 
 Record = dict[str, Any]
 Columns = dict[str, tuple[str, str]]
@@ -150,3 +160,42 @@ def _anchors(record: Record) -> list[dict[str, Any]]:
 def _source(entries: Sequence[tuple[Record, str]]) -> str:
     files = [file for _, file in entries]
     return source(files, machines_of(record for record, _ in entries))
+
+
+def render_reasoning_energy(record: dict[str, Any], file: str) -> str:
+    """Return a table of estimated energy a query for each graph."""
+    parts = ["#### Estimated energy of a query to a graph", ""]
+    for name, entry in record["graphs"].items():
+        rows = [row_of(each) for each in entry["accountings"]]
+        spiking, other = entry["runs"]
+        claim = f"{entry['claim']:g}"
+        header = ("accounting", f"`{spiking}`", f"`{other}`", "ratio", f"firing rate for {claim}")
+        mrr = ", ".join(f"`{each}` {run['mrr']:.3f}" for each, run in entry["runs"].items())
+        commands = "; ".join(f"`{run['command']}`" for run in entry["runs"].values())
+        prices = entry["prices"]
+        parts += [
+            f"{name}, N = {entry['nodes']}, E = {entry['edges']}, d = {entry['neurons_per_node']}, "
+            f"T = {entry['timesteps']}, L = {entry['layers']}; test MRR {mrr}; firing rate "
+            f"{two_digits(100 * entry['firing_rate'])} %:",
+            "",
+            table(header, rows),
+            "",
+            f"{source([file], machine_of(entry))} Every row: `{entry['command']}`, on the runs of "
+            f"{commands}. Mean of {entry['queries']} test queries. Estimates of arithmetic alone "
+            f"(`{prices['profile']}`, {prices['addition']['kind']}: an addition "
+            f"{prices['addition']['value']:g} {prices['addition']['unit']}, a multiplication "
+            f"{prices['multiplication']['value']:g} {prices['multiplication']['unit']}); memory "
+            "and communication are not in them.",
+            "",
+        ]
+    parts += [
+        f"The published saving of {claim} times is theoretical, and by which accounting is not "
+        "known. The first rows are closed forms: f T S additions of spikes (firing rate f, S = "
+        "E d d synapses, as if each edge had a linear map) beside the products of a network "
+        "without spikes. The last two count what happens: an addition for each spike that an edge "
+        "delivers in time, and a multiply-accumulate for every other product. W comes after the "
+        "sum over edges, so its products are with numbers of spikes; both leaks of each neuron are "
+        "products at every step. Definitions: `benchmarks/reasoning_energy.py`.",
+        "",
+    ]
+    return "\n".join(parts)

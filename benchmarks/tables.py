@@ -26,7 +26,11 @@ from benchmarks.markdown import (
     table,
 )
 from benchmarks.memory import growth_by_rule
-from benchmarks.reasoning_tables import render_ablations, render_reasoning
+from benchmarks.reasoning_tables import (
+    render_ablations,
+    render_reasoning,
+    render_reasoning_energy,
+)
 from benchmarks.records import REPOSITORY, RESULTS, read_result
 from benchmarks.speed import PEER
 from benchmarks.synapses import SPARSE
@@ -504,6 +508,7 @@ RENDERERS: dict[str, Renderer] = {
     "warm_start": _each(render_warm_start),
     "synapses": _each(render_synapses),
     "relational": _each(render_relational),
+    "reasoning-energy": _each(render_reasoning_energy),
 }
 """By kind of result, in the order of the section."""
 

@@ -10,7 +10,8 @@ A profile is a name, and one table per quantity::
     kind = "simulated"
     source = "Davies et al. 2018, IEEE Micro 38(1), Table 2"
     year = 2018
-    note = "lower bound"            # optional
+    low = 23.6                      # optional, as are high and note
+    note = "lower bound"
 """
 
 import math
@@ -34,7 +35,11 @@ _REQUIRED: dict[str, type | tuple[type, ...]] = {
     "source": str,
     "year": int,
 }
-_OPTIONAL: dict[str, type | tuple[type, ...]] = {"note": str}
+_OPTIONAL: dict[str, type | tuple[type, ...]] = {
+    "note": str,
+    "low": (int, float),
+    "high": (int, float),
+}
 _FIRST_YEAR = 1950
 
 
@@ -50,6 +55,7 @@ class Quantity:
         source: the publication, precise to the table or page.
         year: year of the source.
         note: what the number leaves open.
+        low, high: what the number may be as well, None where the source says nothing.
     """
 
     value: float
@@ -58,6 +64,8 @@ class Quantity:
     source: str
     year: int
     note: str = ""
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -134,8 +142,12 @@ def _quantity(where: str, table: Any) -> Quantity:
         # TOML's true is an int to Python.
         if isinstance(value, bool) or not isinstance(value, wanted) or value == "":
             raise DataError(f"{where}: {key} = {value!r} is not {_words(wanted)}.")
-    if not math.isfinite(table["value"]):
-        raise DataError(f"{where}: value = {table['value']} is not finite.")
+    for key in ("value", "low", "high"):
+        if not math.isfinite(table.get(key, 0)):
+            raise DataError(f"{where}: {key} = {table[key]} is not finite.")
+    low, high = table.get("low", table["value"]), table.get("high", table["value"])
+    if not low <= table["value"] <= high:
+        raise DataError(f"{where}: value = {table['value']} is not between {low} and {high}.")
     if table["kind"] not in KINDS:
         raise DataError(
             f'{where}: kind = "{table["kind"]}"; expected one of {", ".join(KINDS)}.'
@@ -150,7 +162,13 @@ def _quantity(where: str, table: Any) -> Quantity:
         source=table["source"],
         year=table["year"],
         note=table.get("note", ""),
+        low=_bound(table, "low"),
+        high=_bound(table, "high"),
     )
+
+
+def _bound(table: dict[str, Any], key: str) -> float | None:
+    return float(table[key]) if key in table else None
 
 
 def _words(wanted: type | tuple[type, ...]) -> str:

@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ALLOWED = {
     "kernels": set(),
     "hardware": set(),
+    "energy": {"hardware"},
     "errors": set(),
     "choices": set(),
     "surrogate": {"kernels"},
@@ -27,7 +28,7 @@ ALLOWED = {
     "models": {"layers", "neurons", "surrogate", "choices"},
     "learning": {"models", "layers", "neurons", "surrogate", "kernels", "choices"},
     "data": set(),
-    "graph": {"data", "layers", "surrogate", "kernels", "choices"},
+    "graph": {"data", "layers", "surrogate", "kernels", "choices", "energy"},
     "config": {"models", "learning", "graph", "data", "encoding"},
     "training": {"config", "learning", "models", "layers", "graph", "data", "encoding"},
     "cli": {"config", "training", "learning", "models", "graph", "data", "kernels", "hardware"},

@@ -32,6 +32,11 @@ def test_a_complete_quantity_is_read(tmp_path):
     )
 
 
+def test_bounds_are_read_and_none_is_made_up(tmp_path):
+    bounded = read_profile(write(tmp_path, high="47.2"))["energy"]
+    assert (bounded.low, bounded.high) == (None, 47.2)
+
+
 @pytest.mark.parametrize("key", COMPLETE)
 def test_a_number_without_one_of_its_facts_is_refused(tmp_path, key):
     with pytest.raises(DataError, match=rf'chip.toml: \[energy\]: "{key}" is missing'):
@@ -48,6 +53,10 @@ def test_a_number_without_one_of_its_facts_is_refused(tmp_path, key):
         ({"source": '""'}, "source = '' is not a text"),
         ({"year": "2018.0"}, "year = 2018.0 is not a whole number"),
         ({"year": "18"}, "year = 18; expected 1950 or later"),
+        ({"low": "-inf"}, "low = -inf is not finite"),
+        ({"low": "24"}, "value = 23.6 is not between 24 and 23.6"),
+        ({"low": "20", "high": "22"}, "value = 23.6 is not between 20 and 22"),
+        ({"high": '"x"'}, "high = 'x' is not a number"),
         ({"sorce": '"x"'}, 'unknown key "sorce". Did you mean "source"'),
     ],
 )
