@@ -148,6 +148,18 @@ def test_a_table_for_a_method_lies_over_its_own_file(tmp_path):
             {"assignments": ["method.delay_bond=3"]},
             ['"method.delay_bond"', '"method.delay_bound"'],
         ),
+        (
+            "grsnn",
+            {"assignments": ["method.delay_gradient=exact", "method.concat_hidden=true"]},
+            ["exact", "concat_hidden", '"released"'],
+        ),
+        ("grsnn+", {"assignments": ["method.delay_gradient=exact"]}, ["exact", "layer_norm"]),
+        (
+            "grsnn",
+            {"assignments": ["method.boundary_query=false", "method.concat_hidden=true"]},
+            ["method.concat_hidden needs method.boundary_query"],
+        ),
+        ("grsnn", {"assignments": ["method.m_regularization=-1"]}, ["m_regularization", "least 0"]),
         ("nbfnet", {"assignments": ["method.hidden=0"]}, ["method.hidden", "at least 1"]),
         ("nbfnet", {"assignments": ["method.aggregate=men"]}, ["method.aggregate = 'men'", "mean"]),
         ("nbfnet", {"assignments": ["negative=2"]}, ['"negative"', 'Did you mean "negatives"?']),
