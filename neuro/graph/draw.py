@@ -1,8 +1,10 @@
 """A picture of the paths that explain an answer, from the head on the left to the tail."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path as File
+from typing import TYPE_CHECKING, Any
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -11,8 +13,12 @@ from matplotlib.patches import FancyArrowPatch, Patch
 
 from neuro.errors import NeuroError
 from neuro.graph.describe import query_text, steps_text
-from neuro.graph.explain import Explanation, Hop, Path
+from neuro.graph.explain import Explanation, Path
+from neuro.graph.path_graph import explanation_graph
 from neuro.graph.triples import KnowledgeGraph
+
+if TYPE_CHECKING:
+    import networkx
 
 MOST_NODES = 30
 """More would not be legible."""
@@ -20,7 +26,7 @@ MOST_NODES = 30
 DOTS = 120
 """Per inch."""
 
-_HEAD, _TAIL, _BETWEEN = "tab:orange", "tab:green", "0.93"
+_COLOURS = {"head": "tab:orange", "tail": "tab:green", "between": "0.93"}
 _LONGEST_NAME = 24
 _COLUMN, _ROW, _TITLE = 3.4, 1.0, 0.4  # inches
 _WIDEST = 5.0  # points
@@ -29,7 +35,7 @@ _LABEL = 1.0, 0.32  # inches
 _ALONG = (0.5, 0.35, 0.66, 0.28, 0.74, 0.22, 0.8, 0.86)
 """Where else along its edge a label may stand."""
 
-Positions = Mapping[int, tuple[float, float]]
+Positions = Mapping[str, tuple[float, float]]
 
 
 def draw_paths(explanation: Explanation, names: KnowledgeGraph, file: File) -> None:
@@ -45,7 +51,7 @@ def draw_paths(explanation: Explanation, names: KnowledgeGraph, file: File) -> N
         file: is replaced if it is there.
 
     Raises:
-        NeuroError: there is no path to draw.
+        NeuroError: there is no path to draw, or the file cannot be written.
     """
     if not explanation.paths:
         raise NeuroError(
@@ -53,55 +59,50 @@ def draw_paths(explanation: Explanation, names: KnowledgeGraph, file: File) -> N
             f"{names.entities[explanation.tail]}."
         )
     shown = _legible(explanation.paths)
-    hops = {hop[:4]: hop for path in shown for hop in path.hops}.values()
-    columns = _columns(shown, explanation.tail)
+    graph = explanation_graph(explanation, names, paths=shown)
+    columns = _columns(graph)
     figure = _figure(columns)
     axes = figure.subplots()
     axes.set_axis_off()
-    positions = _positions(hops, columns)
+    positions = _positions(graph, columns)
     room = max(_height(columns), 2) + 0.2
     axes.set_xlim(-0.5, len(columns) - 0.5)
     axes.set_ylim(-room / 2, room / 2)
-    axes.set_title(_title(explanation, names, len(shown)), size=10, parse_math=False)
-    boxes = _draw_nodes(axes, explanation, names, positions)
+    axes.set_title(_title(explanation, names, shown), size=10, parse_math=False)
+    boxes = _draw_nodes(axes, graph, positions)
     figure.draw_without_rendering()  # arrows end at the boxes, whose sizes are known from now on
-    _draw_edges(axes, hops, names, positions, boxes)
+    _draw_edges(axes, graph, positions, boxes)
     _save(figure, file)
 
 
-def _legible(paths: Sequence[Path]) -> list[Path]:
-    """Return the first paths that together have no more than ``MOST_NODES`` nodes."""
+def _legible(paths: Sequence[Path]) -> int:
+    """Return how many paths, from the first, together have no more than ``MOST_NODES`` nodes."""
     nodes: set[int] = set()
-    shown: list[Path] = []
-    for path in paths:
+    for count, path in enumerate(paths):
         nodes.update(path.nodes)
-        if shown and len(nodes) > MOST_NODES:
-            break
-        shown.append(path)
-    return shown
+        if count and len(nodes) > MOST_NODES:
+            return count
+    return len(paths)
 
 
-def _columns(paths: Sequence[Path], tail: int) -> list[list[int]]:
-    """Return the nodes by the most hops that any path takes to them; the tail alone comes last."""
-    column: dict[int, int] = {}
-    for path in paths:
-        for hop, node in enumerate(path.nodes):
-            column[node] = max(hop, column.get(node, 0))
-    del column[tail]
-    taken = sorted(set(column.values()))
-    return [[node for node in column if column[node] == each] for each in taken] + [[tail]]
+def _columns(graph: "networkx.MultiDiGraph") -> list[list[str]]:
+    """Return the nodes of each layer."""
+    columns = defaultdict(list)
+    for node, layer in graph.nodes(data="layer"):
+        columns[layer].append(node)
+    return [columns[layer] for layer in sorted(columns)]
 
 
-def _positions(hops: Iterable[Hop], columns: list[list[int]]) -> Positions:
-    """Place each column's nodes in the order of the mean height of their neighbours."""
-    neighbours = defaultdict(list)
-    for hop in hops:
-        neighbours[hop.source].append(hop.destination)
-        neighbours[hop.destination].append(hop.source)
-    found: dict[int, tuple[float, float]] = {}
+def _positions(graph: "networkx.MultiDiGraph", columns: list[list[str]]) -> Positions:
+    """Place each column's nodes in the order of the mean height of their neighbours.
 
-    def height(node: int) -> float:
-        placed = [found[each][1] for each in neighbours[node] if each in found]
+    networkx's ``multipartite_layout`` keeps the order it finds, so that edges cross.
+    """
+    found: dict[str, tuple[float, float]] = {}
+
+    def height(node: str) -> float:
+        ends = [*(edge[0] for edge in graph.in_edges(node)), *(e[1] for e in graph.out_edges(node))]
+        placed = [found[each][1] for each in ends if each in found]
         return sum(placed) / max(len(placed), 1)
 
     for _ in range(4):
@@ -115,16 +116,15 @@ def _positions(hops: Iterable[Hop], columns: list[list[int]]) -> Positions:
 
 
 def _draw_nodes(
-    axes: Axes, explanation: Explanation, names: KnowledgeGraph, positions: Positions
-) -> dict[int, Patch | None]:
+    axes: Axes, graph: "networkx.MultiDiGraph", positions: Positions
+) -> dict[str, Patch | None]:
     """Write the names; return the box of each."""
-    colours = {explanation.query.head: _HEAD, explanation.tail: _TAIL}
-    boxes: dict[int, Patch | None] = {}
+    boxes: dict[str, Patch | None] = {}
     for node, (x, y) in positions.items():
         text = axes.text(
             x,
             y,
-            _shortened(names.entities[node]),
+            _shortened(node),
             ha="center",
             va="center",
             size=9,
@@ -132,7 +132,7 @@ def _draw_nodes(
             zorder=3,
             bbox={
                 "boxstyle": "round,pad=0.35",
-                "facecolor": colours.get(node, _BETWEEN),
+                "facecolor": _COLOURS[graph.nodes[node]["role"]],
                 "edgecolor": "0.3",
             },
         )
@@ -142,28 +142,26 @@ def _draw_nodes(
 
 def _draw_edges(
     axes: Axes,
-    hops: Iterable[Hop],
-    names: KnowledgeGraph,
+    graph: "networkx.MultiDiGraph",
     positions: Positions,
-    boxes: Mapping[int, Patch | None],
+    boxes: Mapping[str, Patch | None],
 ) -> None:
-    most = max(abs(hop.importance) for hop in hops)
+    edges = sorted(graph.edges(data=True), key=lambda edge: min(edge[2]["paths"]))
+    most = max(abs(edge["weight"]) for _, _, edge in edges)
     taken = list(positions.values())
-    leaving = Counter(hop.source for hop in hops)
-    arriving = Counter(hop.destination for hop in hops)
     between = defaultdict(list)
-    for hop in hops:
-        between[hop.source, hop.destination].append(hop)
+    for source, destination, edge in edges:
+        between[source, destination].append(edge)
     for (source, destination), parallel in between.items():
         start, end = positions[source], positions[destination]
         both_ways = (destination, source) in between
-        for place, hop in enumerate(parallel):
+        for place, edge in enumerate(parallel):
             bend = _BEND * (place - (len(parallel) - 1) / 2 + both_ways)
             if abs(end[0] - start[0]) != 1:
                 bend += _BEND  # within a column, or past one
-            share = abs(hop.importance) / most
+            share = abs(edge["weight"]) / most
             # a label stands where fewer edges meet
-            first = 0.6 if leaving[hop.source] > arriving[hop.destination] else 0.42
+            first = 0.6 if graph.out_degree(source) > graph.in_degree(destination) else 0.42
             places = [_on_curve(start, end, bend, along) for along in (first, *_ALONG)]
             place_of_label = next((each for each in places if _free(each, taken)), places[0])
             taken.append(place_of_label)
@@ -174,7 +172,7 @@ def _draw_edges(
                 mutation_scale=10 + 4 * share,
                 connectionstyle=f"arc3,rad={bend}",
                 linewidth=0.6 + (_WIDEST - 0.6) * share,
-                linestyle="-" if hop.importance > 0 else "--",
+                linestyle="-" if edge["weight"] > 0 else "--",
                 color="tab:blue",
                 alpha=0.7,
                 patchA=boxes[source],
@@ -186,7 +184,7 @@ def _draw_edges(
             axes.add_patch(arrow)
             axes.text(
                 *place_of_label,
-                _label(hop, names),
+                _label(edge),
                 ha="center",
                 va="center",
                 size=7,
@@ -219,10 +217,9 @@ def _on_curve(
     return x, y
 
 
-def _label(hop: Hop, names: KnowledgeGraph) -> str:
-    relation = _shortened(names.relations[hop.relation])
-    inverse = " (inverse)" if hop.inverse else ""
-    return f"{relation}{inverse}\n{steps_text(hop.duration)}"
+def _label(edge: Mapping[str, Any]) -> str:
+    inverse = " (inverse)" if edge["inverse"] else ""
+    return f"{_shortened(edge['relation'])}{inverse}\n{steps_text(edge['duration'])}"
 
 
 def _title(explanation: Explanation, names: KnowledgeGraph, shown: int) -> str:
@@ -242,11 +239,11 @@ def _shortened(name: str) -> str:
     )
 
 
-def _height(columns: list[list[int]]) -> int:
+def _height(columns: list[list[str]]) -> int:
     return max(map(len, columns))
 
 
-def _figure(columns: list[list[int]]) -> Figure:
+def _figure(columns: list[list[str]]) -> Figure:
     height = _ROW * (max(_height(columns), 2) + 0.2)
     figure = Figure(figsize=(_COLUMN * len(columns), height + _TITLE), dpi=DOTS)
     FigureCanvasAgg(figure)
@@ -255,7 +252,12 @@ def _figure(columns: list[list[int]]) -> Figure:
 
 
 def _save(figure: Figure, file: File) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_name(f".{file.name}.partial")
-    figure.savefig(temporary, format="png", dpi=DOTS)
-    temporary.replace(file)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(temporary, format="png", dpi=DOTS)
+        temporary.replace(file)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
+        raise NeuroError(f"Cannot write the picture {file}: {error.strerror}.") from error
