@@ -15,12 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from neuro.config import ReasonConfig
-from neuro.errors import UsageError
+from neuro.errors import DataError, UsageError
 from neuro.graph import (
     KnowledgeGraph,
     KnownAnswers,
     MessageGraph,
     ReasoningTask,
+    both_sides,
     known_links,
     link_metrics,
     negative_sampling_loss,
@@ -80,7 +81,8 @@ class ReasoningSession(Session):
         self.test_graph = (
             self.graph if task.test_graph is task.graph else self._message_graph(task.test_graph)
         )
-        self.known = self._known(task.train, task.graph)
+        self.known = self.answers_of(task.train, task.graph)
+        self._check_wrong_answers()
         with torch.random.fork_rng([]):
             torch.manual_seed(seed_for(config.seed, "weights"))
             self.model = build_reasoner(config.method, self.graph.relations).to(device)
@@ -213,7 +215,7 @@ class ReasoningSession(Session):
         known = self.task.test_known if testing else self.task.valid_known
         graph = self.test_graph if testing else self.graph
         names = self.task.test_graph if testing else self.task.graph
-        answers = self._known(known, names)
+        answers = self.answers_of(known, names)
         self.model.eval()
         if self.task.undirected:
             found = self._judge_links(split, graph, triples, answers)
@@ -266,6 +268,29 @@ class ReasoningSession(Session):
             return Tested(metrics, {})
         return Tested(metrics | {"firing_rate": rate}, {SPIKING_LAYER: rate})
 
+    def _check_wrong_answers(self) -> None:
+        """See that every query of the training facts has a wrong answer, before hours of training.
+
+        Raises:
+            DataError: one has none.
+        """
+        if self.task.undirected:
+            return
+        names = self.task.graph
+        relations = len(names.relations)
+        asked = both_sides(self.task.train, relations=relations)
+        full = (self.known.unknown(asked.sources, asked.relations) == 0).nonzero()
+        if not len(full):
+            return
+        query = int(full[0])
+        known, kind = int(asked.sources[query]), int(asked.relations[query])
+        head, tail = (names.entities[known], "?")[:: 1 if kind < relations else -1]
+        raise DataError(
+            f"{self.task.name}: every one of the {len(names.entities):,} entities is a known "
+            f"answer to ({head}, {names.relations[kind % relations]}, {tail}), so there is no "
+            "wrong one to learn from. Leave out triples of this relation, or add entities."
+        )
+
     def _notes_of_model(self) -> tuple[str, ...]:
         """Tell what does not run in the fused kernel.
 
@@ -296,7 +321,8 @@ class ReasoningSession(Session):
             undirected=self.task.undirected,
         ).to(self.device)
 
-    def _known(self, triples: Tensor, graph: KnowledgeGraph) -> KnownAnswers:
+    def answers_of(self, triples: Tensor, graph: KnowledgeGraph) -> KnownAnswers:
+        """Return the answers that triples ``[n, 3]`` of a graph of this task make known."""
         if self.task.undirected:
             return known_links(triples, nodes=len(graph.entities))
         return KnownAnswers.both_ways(
