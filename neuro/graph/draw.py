@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path as File
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -38,6 +38,30 @@ _ALONG = (0.5, 0.35, 0.66, 0.28, 0.74, 0.22, 0.8, 0.86)
 Positions = Mapping[str, tuple[float, float]]
 
 
+class _Curve(NamedTuple):
+    """An edge, its attributes, its ends, and how much it is bent."""
+
+    source: str
+    destination: str
+    edge: Mapping[str, Any]
+    start: tuple[float, float]
+    end: tuple[float, float]
+    bend: float
+
+    def at(self, share: float) -> tuple[float, float]:
+        """Return a point of the curve that arc3 draws, were a unit as wide as it is high.
+
+        That is a parabola whose middle is off the chord by half of ``bend`` times its length, in
+        inches, hence the two scales.
+        """
+        width = (self.end[0] - self.start[0]) * _COLUMN
+        height = (self.end[1] - self.start[1]) * _ROW
+        off = 2 * share * (1 - share) * self.bend
+        x = self.start[0] + share * (self.end[0] - self.start[0]) + off * height / _COLUMN
+        y = self.start[1] + share * (self.end[1] - self.start[1]) - off * width / _ROW
+        return x, y
+
+
 def draw_paths(explanation: Explanation, names: KnowledgeGraph, file: File) -> None:
     """Draw the paths as one graph and write a PNG, whole or not at all.
 
@@ -61,17 +85,18 @@ def draw_paths(explanation: Explanation, names: KnowledgeGraph, file: File) -> N
     shown = _legible(explanation.paths)
     graph = explanation_graph(explanation, names, paths=shown)
     columns = _columns(graph)
-    figure = _figure(columns)
+    positions = _positions(graph, columns)
+    curves = _curves(graph, positions)
+    low, high = _room(columns, curves)
+    figure = _figure(len(columns), high - low)
     axes = figure.subplots()
     axes.set_axis_off()
-    positions = _positions(graph, columns)
-    room = max(_height(columns), 2) + 0.2
     axes.set_xlim(-0.5, len(columns) - 0.5)
-    axes.set_ylim(-room / 2, room / 2)
+    axes.set_ylim(low, high)
     axes.set_title(_title(explanation, names, shown), size=10, parse_math=False)
     boxes = _draw_nodes(axes, graph, positions)
     figure.draw_without_rendering()  # arrows end at the boxes, whose sizes are known from now on
-    _draw_edges(axes, graph, positions, boxes)
+    _draw_edges(axes, graph, curves, list(positions.values()), boxes)
     _save(figure, file)
 
 
@@ -140,18 +165,14 @@ def _draw_nodes(
     return boxes
 
 
-def _draw_edges(
-    axes: Axes,
-    graph: "networkx.MultiDiGraph",
-    positions: Positions,
-    boxes: Mapping[str, Patch | None],
-) -> None:
-    edges = sorted(graph.edges(data=True), key=lambda edge: min(edge[2]["paths"]))
-    most = max(abs(edge["weight"]) for _, _, edge in edges)
-    taken = list(positions.values())
+def _curves(graph: "networkx.MultiDiGraph", positions: Positions) -> list[_Curve]:
+    """Bend the edges so that none hides another, nor the nodes of a column it passes."""
     between = defaultdict(list)
-    for source, destination, edge in edges:
+    for source, destination, edge in sorted(
+        graph.edges(data=True), key=lambda edge: min(edge[2]["paths"])
+    ):
         between[source, destination].append(edge)
+    curves = []
     for (source, destination), parallel in between.items():
         start, end = positions[source], positions[destination]
         both_ways = (destination, source) in between
@@ -159,39 +180,61 @@ def _draw_edges(
             bend = _BEND * (place - (len(parallel) - 1) / 2 + both_ways)
             if abs(end[0] - start[0]) != 1:
                 bend += _BEND  # within a column, or past one
-            share = abs(edge["weight"]) / most
-            # a label stands where fewer edges meet
-            first = 0.6 if graph.out_degree(source) > graph.in_degree(destination) else 0.42
-            places = [_on_curve(start, end, bend, along) for along in (first, *_ALONG)]
-            place_of_label = next((each for each in places if _free(each, taken)), places[0])
-            taken.append(place_of_label)
-            arrow = FancyArrowPatch(
-                start,
-                end,
-                arrowstyle="-|>",
-                mutation_scale=10 + 4 * share,
-                connectionstyle=f"arc3,rad={bend}",
-                linewidth=0.6 + (_WIDEST - 0.6) * share,
-                linestyle="-" if edge["weight"] > 0 else "--",
-                color="tab:blue",
-                alpha=0.7,
-                patchA=boxes[source],
-                patchB=boxes[destination],
-                shrinkA=1,
-                shrinkB=3,
-                zorder=1,
-            )
-            axes.add_patch(arrow)
-            axes.text(
-                *place_of_label,
-                _label(edge),
-                ha="center",
-                va="center",
-                size=7,
-                parse_math=False,
-                zorder=2,
-                bbox={"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": "none"},
-            )
+            curves.append(_Curve(source, destination, edge, start, end, bend))
+    return curves
+
+
+def _room(columns: list[list[str]], curves: Sequence[_Curve]) -> tuple[float, float]:
+    """Return the lowest and the highest place that the picture shows."""
+    half = (max(2, *map(len, columns)) + 0.2) / 2
+    heights = [curve.at(share)[1] for curve in curves for share in (0.25, 0.5, 0.75)]
+    return min(-half, min(heights) - _LABEL[1] / _ROW), max(half, max(heights) + _LABEL[1] / _ROW)
+
+
+def _draw_edges(
+    axes: Axes,
+    graph: "networkx.MultiDiGraph",
+    curves: Sequence[_Curve],
+    taken: list[tuple[float, float]],
+    boxes: Mapping[str, Patch | None],
+) -> None:
+    """Draw arrows and labels; no label stands on what is ``taken``."""
+    most = max(abs(curve.edge["weight"]) for curve in curves)
+    for curve in curves:
+        source, destination, edge = curve.source, curve.destination, curve.edge
+        share = abs(edge["weight"]) / most
+        # a label stands where fewer edges meet
+        first = 0.6 if graph.out_degree(source) > graph.in_degree(destination) else 0.42
+        places = [curve.at(along) for along in (first, *_ALONG)]
+        place_of_label = next((each for each in places if _free(each, taken)), places[0])
+        taken.append(place_of_label)
+        arrow = FancyArrowPatch(
+            curve.start,
+            curve.end,
+            arrowstyle="-|>",
+            mutation_scale=10 + 4 * share,
+            connectionstyle=f"arc3,rad={curve.bend}",
+            linewidth=0.6 + (_WIDEST - 0.6) * share,
+            linestyle="-" if edge["weight"] > 0 else "--",
+            color="tab:blue",
+            alpha=0.7,
+            patchA=boxes[source],
+            patchB=boxes[destination],
+            shrinkA=1,
+            shrinkB=3,
+            zorder=1,
+        )
+        axes.add_patch(arrow)
+        axes.text(
+            *place_of_label,
+            _label(edge),
+            ha="center",
+            va="center",
+            size=7,
+            parse_math=False,
+            zorder=2,
+            bbox={"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": "none"},
+        )
 
 
 def _free(place: tuple[float, float], taken: Iterable[tuple[float, float]]) -> bool:
@@ -200,21 +243,6 @@ def _free(place: tuple[float, float], taken: Iterable[tuple[float, float]]) -> b
     return all(
         abs(place[0] - x) * _COLUMN > wide or abs(place[1] - y) * _ROW > high for x, y in taken
     )
-
-
-def _on_curve(
-    start: tuple[float, float], end: tuple[float, float], bend: float, share: float
-) -> tuple[float, float]:
-    """Return a point of the curve that arc3 draws, were a unit as wide as it is high.
-
-    That is a parabola whose middle is off the chord by half of ``bend`` times its length, in
-    inches, hence the two scales.
-    """
-    width, height = (end[0] - start[0]) * _COLUMN, (end[1] - start[1]) * _ROW
-    off = 2 * share * (1 - share) * bend
-    x = start[0] + share * (end[0] - start[0]) + off * height / _COLUMN
-    y = start[1] + share * (end[1] - start[1]) - off * width / _ROW
-    return x, y
 
 
 def _label(edge: Mapping[str, Any]) -> str:
@@ -239,13 +267,9 @@ def _shortened(name: str) -> str:
     )
 
 
-def _height(columns: list[list[str]]) -> int:
-    return max(map(len, columns))
-
-
-def _figure(columns: list[list[str]]) -> Figure:
-    height = _ROW * (max(_height(columns), 2) + 0.2)
-    figure = Figure(figsize=(_COLUMN * len(columns), height + _TITLE), dpi=DOTS)
+def _figure(columns: int, rows: float) -> Figure:
+    height = _ROW * rows
+    figure = Figure(figsize=(_COLUMN * columns, height + _TITLE), dpi=DOTS)
     FigureCanvasAgg(figure)
     figure.subplots_adjust(left=0, right=1, bottom=0, top=height / (height + _TITLE))
     return figure

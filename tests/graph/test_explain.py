@@ -17,6 +17,7 @@ from neuro.graph import (
     best_tails,
     describe_answers,
     describe_paths,
+    draw,
     explain_paths,
     explanation_graph,
     spiking_steps,
@@ -488,6 +489,22 @@ def test_edges_that_several_paths_share_are_one_and_parallel_ones_are_not():
     ]
     silent = Explanation(Query(0, 1, False), 2, 0.5, Arrival((None,)), 10, 0, 4, ())
     assert len(explanation_graph(silent, CHAIN)) == 0
+
+
+def test_a_picture_has_room_for_edges_that_pass_columns():
+    hops = [Hop(node, 0, False, node + 1, 1.0, 2) for node in (0, 1, 2)]
+    names = KnowledgeGraph.of([("a", "r", "b"), ("b", "r", "c"), ("c", "r", "d")])
+    paths = (Path(tuple(hops)), Path((Hop(0, 0, False, 3, 0.5, 2),)))
+    found = Explanation(Query(0, 0, False), 3, 0.5, Arrival((4, None)), 10, 9, 4, paths)
+    graph = explanation_graph(found, names)
+    columns = draw._columns(graph)
+    curves = draw._curves(graph, draw._positions(graph, columns))
+    low, high = draw._room(columns, curves)
+    # three columns of 3.4 inches, bent by 0.3: the middle is 0.15 of that off the chord
+    past = next(curve for curve in curves if curve.destination == "d" and curve.source == "a")
+    assert past.at(0.5)[1] == pytest.approx(-0.15 * 3 * 3.4)
+    assert low == pytest.approx(-0.15 * 3 * 3.4 - 0.32)
+    assert high == pytest.approx(1.1)
 
 
 def test_a_picture_that_cannot_be_written_is_one_message(tmp_path):
