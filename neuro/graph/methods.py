@@ -42,12 +42,6 @@ class SpikingReasoner(Reasoner, Protocol):
     def firing_rate(self, features: Any) -> float:
         """Return spikes per neuron and time step that lie behind the features."""
 
-    def penalty(self, features: Any) -> Tensor | None:
-        """Return what the features add to the loss, a scalar; None if nothing."""
-
-    def beyond_kernel(self, *, gradients: bool) -> tuple[str, ...]:
-        """Return why it runs step by step; nothing where a fused kernel serves it."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class ReasonerOptions:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from neuro.config import ReasonConfig
 from neuro.errors import DataError, UsageError
 from neuro.graph import (
+    GRSNN,
     KnowledgeGraph,
     KnownAnswers,
     MessageGraph,
@@ -196,7 +197,8 @@ class ReasoningSession(Session):
         logits = self.reasoner.score(features, sources, relations, candidates)
         if not isinstance(self.model, SpikingReasoner):
             return Scored(logits)
-        return Scored(logits, self.model.firing_rate(features), self.model.penalty(features))
+        penalty = self.model.penalty(features) if isinstance(self.model, GRSNN) else None
+        return Scored(logits, self.model.firing_rate(features), penalty)
 
     def _learn_links(self, positives: Tensor, generator: torch.Generator) -> "Scored":
         """Score links, each beside pairs that are no links."""
@@ -304,7 +306,7 @@ class ReasoningSession(Session):
                 f"{self.task.name}: method.m_regularization is of the queries of a knowledge "
                 "graph; set it to 0 for links."
             )
-        if not isinstance(self.model, SpikingReasoner):
+        if not isinstance(self.model, GRSNN):
             return ()
         reasons = self.model.beyond_kernel(gradients=True)
         if not reasons:
