@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from benchmarks.memory_row import CLEAR_REFS, status_mb
 from benchmarks.peers.naive_messages import naive_messages
 from neuro.errors import UsageError
+from neuro.graph import KnowledgeGraph, MessageGraph
 from neuro.kernels import RelationalGraph, delayed_message
 
 OURS, NAIVE = "neuro", "naive torch"
@@ -88,25 +88,13 @@ class Problem:
 
 
 def read_graph(folder: Path) -> tuple[RelationalGraph, int]:
-    """Return the facts of ``train.txt`` and their inverses, and the number of relations of both.
-
-    To be replaced by the reader of ``neuro.graph``.
-    """
+    """Return the facts of ``train.txt`` and their inverses, and the number of relations of both."""
     file = folder / "train.txt"
     if not file.is_file():
         raise UsageError(f"There is no {file}; --data-dir names the folder that holds the graphs.")
-    facts = np.loadtxt(file, dtype=str, delimiter="\t", comments=None, encoding="utf-8")
-    entities, ends = np.unique(facts[:, [0, 2]], return_inverse=True)
-    relations, kinds = np.unique(facts[:, 1], return_inverse=True)
-    heads, tails = torch.from_numpy(ends.reshape(-1, 2)).unbind(1)
-    kind = torch.from_numpy(kinds)
-    graph = RelationalGraph.of(
-        torch.cat([heads, tails]),
-        torch.cat([kind, kind + len(relations)]),
-        torch.cat([tails, heads]),
-        nodes=len(entities),
-    )
-    return graph, 2 * len(relations)
+    names = KnowledgeGraph.read(file)
+    graph = MessageGraph.of(names.facts, nodes=len(names.entities), relations=len(names.relations))
+    return graph.whole, graph.relations
 
 
 def draw_problem(task: Task, graph: RelationalGraph, relations: int) -> Problem:

@@ -77,6 +77,8 @@ def reason(
     asked = names.relation(relation) + (len(names.relations) if inverse else 0)
     known = names.entity(head)
     wanted = None if tail is None else names.entity(tail)
+    if wanted == known:
+        raise UsageError(f"--tail: head and tail are one entity, {head}; a path needs two.")
     exclude = known_tails(names.facts, known, asked, relations=len(names.relations))
     with torch.no_grad():
         answers = best_tails(

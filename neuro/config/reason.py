@@ -85,12 +85,18 @@ class ReasonConfig(RunConfig):
         if not isinstance(values, dict):
             return values
         dataset, graph = values.get("dataset"), values.get("graph")
+        if graph is not None and not str(graph).strip():
+            raise ConfigError("graph is empty: name the folder of a graph, or leave it out.")
         if dataset is not None and graph is not None:
             raise ConfigError(
                 f"Name either a published graph or one of your own, not both "
                 f"(dataset = {dataset!r}, graph = {str(graph)!r})."
             )
-        return values if dataset or graph else {**values, "dataset": DEFAULT_GRAPH}
+        return (
+            values
+            if dataset is not None or graph is not None
+            else {**values, "dataset": DEFAULT_GRAPH}
+        )
 
     @property
     def method_name(self) -> str:

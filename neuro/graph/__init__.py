@@ -12,6 +12,7 @@ from neuro.graph.links import link_prediction_task, load_links
 from neuro.graph.message_graph import MessageGraph
 from neuro.graph.nbfnet import NBFNet
 from neuro.graph.objective import negative_sampling_loss
+from neuro.graph.path_graph import explanation_graph
 from neuro.graph.queries import Queries, both_sides, head_queries, tail_queries
 from neuro.graph.ranking import (
     LinkMetrics,
@@ -46,6 +47,7 @@ __all__ = [
     "describe_answers",
     "describe_paths",
     "explain_paths",
+    "explanation_graph",
     "filtered_ranks",
     "find_graph",
     "head_queries",

@@ -3,8 +3,8 @@
 Nodes and relations are numbers here; :mod:`neuro.graph.describe` knows names.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import median
 from typing import NamedTuple
 
@@ -189,6 +189,7 @@ class Explanation:
         edges: how many edges carried a spike that could reach the tail in time.
         longest: hops that were allowed.
         paths: the most important first; none where no spike reached the tail.
+        arrivals: of spikes at each node of the paths.
     """
 
     query: Query
@@ -199,6 +200,7 @@ class Explanation:
     edges: int
     longest: int
     paths: tuple[Path, ...]
+    arrivals: Mapping[int, Arrival] = field(default_factory=dict)
 
 
 @torch.no_grad()
@@ -334,6 +336,11 @@ def explain_paths(
         edges, head, tail, nodes=whole.nodes, paths=paths, beam=beam, longest=longest
     )
     delays = _median_delays(model, relation)
+    explained = tuple(
+        Path(tuple(_hop(edges, place, delays, graph.fact_relations) for place in path))
+        for path in found
+    )
+    met = dict.fromkeys(node for path in explained for node in path.nodes)
     return Explanation(
         query,
         tail,
@@ -342,10 +349,8 @@ def explain_paths(
         model.timesteps,
         len(places),
         longest,
-        tuple(
-            Path(tuple(_hop(edges, place, delays, graph.fact_relations) for place in path))
-            for path in found
-        ),
+        explained,
+        {node: _spike_arrival(model, spikes, node) for node in met},
     )
 
 

@@ -8,12 +8,16 @@ from torch import Tensor, nn
 
 from neuro.graph.spiking_steps import Aggregate, StepOptions, run_steps
 from neuro.kernels import RelationalGraph, delayed_message
+from neuro.kernels.delayed_message.operands import unpack
 from neuro.surrogate import Surrogate
 
 DelayGradient = Literal["released", "exact"]
 
 _MESSAGES = {"sum": 1, "pna": 12}
 """Numbers that each neuron's messages become."""
+
+FREE_POTENTIAL = 0.2
+"""A mean below it is not regularised."""
 
 
 class Spikes(NamedTuple):
@@ -23,11 +27,16 @@ class Spikes(NamedTuple):
         decoded: z, the spikes of every neuron weighted by the read-out, ``[B, N, d]``.
         counts: neurons that fired, ``[B, T]``.
         trains: the spikes themselves, a bit each, ``[B, N, T, ceil(d / 32)]`` int32.
+        spikes: of each step, ``[N, B, d]``, with their gradient; only where they are read out.
+        potential: the mean of ``|u|`` after the last reset, over all neurons; only where it is
+            regularised.
     """
 
     decoded: Tensor
     counts: Tensor
     trains: Tensor
+    spikes: tuple[Tensor, ...] | None = None
+    potential: Tensor | None = None
 
 
 class GRSNN(nn.Module):
@@ -51,7 +60,8 @@ class GRSNN(nn.Module):
 
     The plain form, above, runs in one fused kernel, :func:`neuro.kernels.delayed_message`. GRSNN+
     (``relation_weight``, ``self_connection``, ``layer_norm``, ``aggregate="pna"``) runs step by
-    step in torch.
+    step in torch; so do ``concat_hidden`` and ``m_regularization``, but only where gradients are
+    wanted. :meth:`beyond_kernel` tells which and why.
 
     Source: Xiao et al., "Temporal Spiking Neural Networks with Synaptic Delay for Graph Reasoning",
     ICML 2024, in the form its authors released.
@@ -76,6 +86,9 @@ class GRSNN(nn.Module):
         layer_norm: normalise the current.
         boundary_query: drive the head by the query and score beside it; else by the threshold, and
             score ``z`` less the query's embedding.
+        concat_hidden: score all T d spikes of a node, ``MLP([s[0]; ...; s[T - 1]; q])``, not z.
+        m_regularization: what the mean of ``|u|`` after the last reset costs where it is above 0.2
+            (:meth:`penalty`).
     """
 
     def __init__(
@@ -98,6 +111,8 @@ class GRSNN(nn.Module):
         relation_weight: bool = False,
         layer_norm: bool = False,
         boundary_query: bool = True,
+        concat_hidden: bool = False,
+        m_regularization: float = 0.0,
     ) -> None:
         super().__init__()
         whole = {"relations": relations, "hidden": hidden, "timesteps": timesteps}
@@ -109,11 +124,21 @@ class GRSNN(nn.Module):
                 raise ValueError(f"GRSNN: {name} must be above 0, got {value:g}")
         if delay_bound < 0:
             raise ValueError(f"GRSNN: delay_bound must be at least 0, got {delay_bound}")
+        if not m_regularization >= 0:
+            raise ValueError(
+                f"GRSNN: m_regularization must be at least 0, got {m_regularization:g}"
+            )
+        if concat_hidden and not boundary_query:
+            raise ValueError(
+                "GRSNN: concat_hidden needs boundary_query: without it the query's embedding is "
+                "taken off z, and spikes of T steps are not z"
+            )
         if aggregate not in _MESSAGES:
             raise ValueError(f"GRSNN: unknown aggregate {aggregate!r}; has {', '.join(_MESSAGES)}")
         self.hidden, self.timesteps, self.threshold = hidden, timesteps, threshold
         self.delay_bound, self.not_delay = delay_bound, not_delay
-        self.boundary_query = boundary_query
+        self.boundary_query, self.concat_hidden = boundary_query, concat_hidden
+        self.m_regularization = m_regularization
         self.steps = StepOptions(
             decay=math.exp(-1 / tau),
             gain=math.e / tau,
@@ -132,17 +157,35 @@ class GRSNN(nn.Module):
         heard = _MESSAGES[aggregate] + self_connection
         self.linear = nn.Linear(heard * hidden, hidden)
         self.norm = nn.LayerNorm(hidden) if layer_norm else None
-        scored = 2 * hidden if boundary_query else hidden
-        self.mlp = nn.Sequential(nn.Linear(scored, 2 * hidden), nn.ReLU(), nn.Linear(2 * hidden, 1))
+        read = timesteps * hidden if concat_hidden else hidden
+        scored = read + hidden if boundary_query else read
+        self.mlp = nn.Sequential(
+            nn.Linear(scored, read + hidden), nn.ReLU(), nn.Linear(read + hidden, 1)
+        )
         weights = decay ** torch.arange(timesteps, dtype=torch.float64)
         self.register_buffer("read_out", (weights / weights.sum()).float(), persistent=False)
         self.read_out: Tensor
 
-    @property
-    def plain(self) -> bool:
-        """Whether the fused kernel has this network's equations."""
-        extended = self.weight_map is not None or self.norm is not None
-        return not (extended or self.steps.self_connection or self.steps.aggregate != "sum")
+    def beyond_kernel(self, *, gradients: bool) -> tuple[str, ...]:
+        """Return why the network runs step by step in torch; nothing where the fused kernel does.
+
+        Args:
+            gradients: whether they are wanted; else fewer options need the steps.
+        """
+        plus = {
+            "relation_weight": self.weight_map is not None,
+            "self_connection": self.steps.self_connection,
+            "layer_norm": self.norm is not None,
+            f'aggregate="{self.steps.aggregate}"': self.steps.aggregate != "sum",
+        }
+        reasons = [f"{name} is not in the kernel's equations" for name, on in plus.items() if on]
+        if gradients and self.concat_hidden:
+            reasons.append("concat_hidden wants the gradient of each spike, the kernel has z's")
+        if gradients and self.m_regularization:
+            reasons.append(
+                "m_regularization wants the last potential and its gradient, the kernel keeps none"
+            )
+        return tuple(reasons)
 
     def forward(self, graph: RelationalGraph, heads: Tensor, relations: Tensor) -> Spikes:
         """Let the spikes of each query run through the graph.
@@ -153,20 +196,8 @@ class GRSNN(nn.Module):
             relations: ``[B]``, of the queries.
         """
         drive, delay, weights = self.entering(relations)
-        if not self.plain:
-            return Spikes(
-                *run_steps(
-                    graph,
-                    heads,
-                    drive,
-                    delay,
-                    weights,
-                    self.linear,
-                    self.norm,
-                    self.read_out.to(drive),
-                    self.steps,
-                )
-            )
+        if self.beyond_kernel(gradients=torch.is_grad_enabled()):
+            return self._step_by_step(graph, heads, drive, delay, weights, self.steps)
         found = delayed_message(
             graph,
             heads,
@@ -205,20 +236,41 @@ class GRSNN(nn.Module):
             surrogate: in place of the network's own.
         """
         drive, delay, weights = self.entering(relations)
+        options = self.steps._replace(exact=False)
+        return self._step_by_step(
+            graph, heads, drive, delay.detach(), weights, options, edge_weight, surrogate
+        )
+
+    def _step_by_step(
+        self,
+        graph: RelationalGraph,
+        heads: Tensor,
+        drive: Tensor,
+        delay: Tensor,
+        weights: Tensor | None,
+        options: StepOptions,
+        edge_weight: Tensor | None = None,
+        surrogate: Surrogate | None = None,
+    ) -> Spikes:
+        found = run_steps(
+            graph,
+            heads,
+            drive,
+            delay,
+            weights,
+            self.linear,
+            self.norm,
+            self.read_out.to(drive),
+            options,
+            edge_weight=edge_weight,
+            surrogate=surrogate,
+        )
         return Spikes(
-            *run_steps(
-                graph,
-                heads,
-                drive,
-                delay.detach(),
-                weights,
-                self.linear,
-                self.norm,
-                self.read_out.to(drive),
-                self.steps._replace(exact=False),
-                edge_weight=edge_weight,
-                surrogate=surrogate,
-            )
+            found.decoded,
+            found.counts,
+            found.trains,
+            found.spikes if self.concat_hidden else None,
+            found.potential.abs().mean() if self.m_regularization else None,
         )
 
     def entering(self, relations: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -255,8 +307,7 @@ class GRSNN(nn.Module):
         Returns:
             ``[B, C]``.
         """
-        batch = torch.arange(len(heads), device=features.decoded.device)
-        return self._logits(features.decoded[batch[:, None], candidates], relations)
+        return self._logits(self._read(features, candidates), relations)
 
     def score_symmetric(
         self, graph: RelationalGraph, heads: Tensor, relations: Tensor, tails: Tensor
@@ -273,21 +324,43 @@ class GRSNN(nn.Module):
         """
         spikes = self(graph, torch.cat([heads, tails]), relations.repeat(2))
         ends = torch.cat([tails, heads])
-        batch = torch.arange(len(ends), device=ends.device)
-        pairs = spikes.decoded[batch, ends].view(2, len(heads), 1, -1).mean(0)
+        pairs = self._read(spikes, ends[:, None]).view(2, len(heads), 1, -1).mean(0)
         return self._logits(pairs, relations)[:, 0]
+
+    def penalty(self, features: Spikes) -> Tensor | None:
+        """Return ``m_regularization`` times the mean of ``|u|`` after the last reset.
+
+        0 where that mean is at most 0.2; None without regularisation.
+
+        Args:
+            features: of :meth:`forward`, with gradients enabled.
+        """
+        mean = features.potential
+        if mean is None:
+            return None
+        return self.m_regularization * mean * (mean.detach() > FREE_POTENTIAL)
 
     def firing_rate(self, features: Spikes) -> float:
         """Return spikes per neuron and step."""
         _, nodes, neurons = features.decoded.shape
         return float(features.counts.double().mean()) / max(nodes * neurons, 1)
 
-    def _logits(self, decoded: Tensor, relations: Tensor) -> Tensor:
+    def _read(self, features: Spikes, nodes: Tensor) -> Tensor:
+        """Return what is scored of nodes ``[B, C]``: z ``[B, C, d]``, or spikes ``[B, C, T d]``."""
+        batch = torch.arange(len(nodes), device=nodes.device)[:, None]
+        if not self.concat_hidden:
+            return features.decoded[batch, nodes]
+        if features.spikes is not None:
+            return torch.cat([step[nodes, batch] for step in features.spikes], dim=-1)
+        bits = unpack(features.trains[batch, nodes], self.hidden)
+        return bits.flatten(2).to(features.decoded)
+
+    def _logits(self, read: Tensor, relations: Tensor) -> Tensor:
         if self.boundary_query:
-            query = self.scaled_query(relations)[:, None].expand_as(decoded)
-            logits: Tensor = self.mlp(torch.cat([decoded, query], dim=-1))
+            query = self.scaled_query(relations)[:, None].expand(-1, read.shape[1], -1)
+            logits: Tensor = self.mlp(torch.cat([read, query], dim=-1))
         else:
-            logits = self.mlp(decoded - self.query(relations)[:, None])
+            logits = self.mlp(read - self.query(relations)[:, None])
         return logits[..., 0]
 
 

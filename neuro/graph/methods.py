@@ -117,6 +117,8 @@ class GRSNNOptions(ReasonerOptions):
         relation_weight: a weight for each relation, query and neuron.
         layer_norm: normalise the current.
         boundary_query: drive the head by the query and score beside it.
+        concat_hidden: score the spikes of all steps, not their weighted mean.
+        m_regularization: what potentials above 0.2 in the mean cost, >= 0; of facts alone.
     """
 
     name: Literal["grsnn"] = "grsnn"
@@ -134,13 +136,39 @@ class GRSNNOptions(ReasonerOptions):
     relation_weight: bool = False
     layer_norm: bool = False
     boundary_query: bool = True
+    concat_hidden: bool = False
+    m_regularization: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _at_least("timesteps", self.timesteps, 1)
         _at_least("delay_bound", self.delay_bound, 0)
+        _at_least("m_regularization", self.m_regularization, 0)
+        if self.concat_hidden and not self.boundary_query:
+            raise UsageError(
+                "method.concat_hidden needs method.boundary_query: without it the query's "
+                "embedding is taken off the mean of the spikes."
+            )
+        stepwise = [name for name, on in self._stepwise.items() if on]
+        if self.delay_gradient == "exact" and stepwise:
+            raise UsageError(
+                'method.delay_gradient = "exact" is of the fused kernel, which '
+                f"{', '.join(stepwise)} cannot be trained in; leave them out, or take "
+                '"released".'
+            )
         for name in ("tau", "threshold", "decay", "sharpness"):
             _above_zero(name, getattr(self, name))
+
+    @property
+    def _stepwise(self) -> dict[str, bool]:
+        return {
+            "self_connection": self.self_connection,
+            "relation_weight": self.relation_weight,
+            "layer_norm": self.layer_norm,
+            f'aggregate = "{self.aggregate}"': self.aggregate != "sum",
+            "concat_hidden": self.concat_hidden,
+            "m_regularization": self.m_regularization > 0,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)

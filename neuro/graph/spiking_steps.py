@@ -37,6 +37,24 @@ class StepOptions(NamedTuple):
     self_connection: bool
 
 
+class Stepped(NamedTuple):
+    """What T steps leave.
+
+    Attributes:
+        decoded: ``[B, N, d]``.
+        counts: neurons that fired, ``[B, T]``.
+        trains: packed spikes, ``[B, N, T, ceil(d / 32)]``.
+        spikes: of each step, ``[N, B, d]``, with their gradient.
+        potential: after the last reset, ``[N, B, d]``.
+    """
+
+    decoded: Tensor
+    counts: Tensor
+    trains: Tensor
+    spikes: tuple[Tensor, ...]
+    potential: Tensor
+
+
 class _Past(NamedTuple):
     """Spikes and traces of the steps so far, ``[N, B, d]`` each, the latest last."""
 
@@ -71,7 +89,7 @@ def run_steps(
     *,
     edge_weight: Tensor | None = None,
     surrogate: Surrogate | None = None,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> Stepped:
     """Run T steps.
 
     Args:
@@ -88,15 +106,13 @@ def run_steps(
             destination; or none.
         surrogate: in place of the sigmoid of ``options.sharpness``.
 
-    Returns:
-        decoded ``[B, N, d]``, spike counts ``[B, T]``, packed spikes ``[B, N, T, ceil(d / 32)]``.
-
     Raises:
         ValueError: the exact gradient of delays is asked for; it is that of a sum of spikes alone.
     """
     if options.exact:
         raise ValueError(
-            'delay_gradient="exact" is derived for plain sums of spikes; GRSNN+ has "released".'
+            'GRSNN: delay_gradient="exact" is of the fused kernel; step by step, which this '
+            'network needs, there is "released".'
         )
     batch = torch.arange(len(heads), device=heads.device)
     boundary = drive.new_zeros(graph.nodes, *drive.shape)
@@ -126,7 +142,13 @@ def run_steps(
         past.traces.append(trace)
     fired = torch.stack([spikes.detach() > 0 for spikes in past.spikes])
     packed = pack(fired).permute(2, 1, 0, 3).contiguous()
-    return decoded.transpose(0, 1), fired.sum((1, 3)).t().contiguous(), packed
+    return Stepped(
+        decoded.transpose(0, 1),
+        fired.sum((1, 3)).t().contiguous(),
+        packed,
+        tuple(past.spikes),
+        potential,
+    )
 
 
 def _filter(

@@ -9,17 +9,20 @@ import hashlib
 from collections.abc import Mapping
 from math import ceil
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from neuro.config import ReasonConfig
+from neuro.errors import DataError, UsageError
 from neuro.graph import (
+    GRSNN,
     KnowledgeGraph,
     KnownAnswers,
     MessageGraph,
     ReasoningTask,
+    both_sides,
     known_links,
     link_metrics,
     negative_sampling_loss,
@@ -28,7 +31,7 @@ from neuro.graph import (
     strict_negatives,
 )
 from neuro.graph.evaluate import firing_rate_from, rank_answers, score_links
-from neuro.graph.methods import Reasoner, SpikingReasoner, build_reasoner
+from neuro.graph.methods import GRSNNOptions, Reasoner, SpikingReasoner, build_reasoner
 from neuro.graph.ranking import Ties
 from neuro.training.batches import epoch_order
 from neuro.training.divergence import first_not_finite
@@ -39,6 +42,20 @@ from neuro.training.updates import Updates
 SPIKING_LAYER = "nodes"
 """Under this name a firing rate stands among those of layers: all neurons of all nodes."""
 NEGATIVES, NEGATIVE_LINKS = 32, 1
+
+
+class Scored(NamedTuple):
+    """A batch of positives and their negatives.
+
+    Attributes:
+        logits: ``[B, 1 + n]``, the positive first.
+        rate: spikes per neuron and step, where they are counted.
+        penalty: what the model adds to the loss, if anything.
+    """
+
+    logits: Tensor
+    rate: float | None = None
+    penalty: Tensor | None = None
 
 
 class ReasoningSession(Session):
@@ -59,17 +76,18 @@ class ReasoningSession(Session):
     ) -> None:
         super().__init__(config, device, started=started)
         self.task = task
-        self.notes = task.notes
         self.data_key = _digest(task)
         self.validation_measure = "auroc" if task.undirected else "mrr"
         self.graph = self._message_graph(task.graph)
         self.test_graph = (
             self.graph if task.test_graph is task.graph else self._message_graph(task.test_graph)
         )
-        self.known = self._known(task.train, task.graph)
+        self.known = self.answers_of(task.train, task.graph)
+        self._check_wrong_answers()
         with torch.random.fork_rng([]):
             torch.manual_seed(seed_for(config.seed, "weights"))
             self.model = build_reasoner(config.method, self.graph.relations).to(device)
+        self.notes = (*task.notes, *self._notes_of_model())
         self.optimiser = torch.optim.Adam(self.model.parameters(), lr=config.lr, fused=True)
         self.triples_per_epoch = len(task.train)
         if config.batches_per_epoch is not None:
@@ -103,16 +121,20 @@ class ReasoningSession(Session):
             generator = generator_for(
                 self.config.seed, "negatives", self.position.epoch, self.position.batch, number
             )
-            logits, spikes = learn_from(self.task.train[part], generator)
+            scored = learn_from(self.task.train[part], generator)
+            logits = scored.logits
             share = len(part) / len(chosen)
-            part_loss = share * negative_sampling_loss(
+            part_loss = negative_sampling_loss(
                 logits, temperature=self.config.adversarial_temperature
             )
+            if scored.penalty is not None:
+                part_loss = part_loss + scored.penalty
+            part_loss = share * part_loss
             part_loss.backward()  # type: ignore[no-untyped-call]
             loss += float(part_loss.detach())
             updates.check_loss(loss)
             correct += int((logits[:, :1] > logits[:, 1:]).all(1).sum())
-            rate += share * (spikes or 0.0)
+            rate += share * (scored.rate or 0.0)
         updates.apply()
         spiking = isinstance(self.model, SpikingReasoner) and not self.task.undirected
         return Learned(len(chosen), loss, correct, {SPIKING_LAYER: rate} if spiking else {})
@@ -159,10 +181,8 @@ class ReasoningSession(Session):
             "train_loss": epochs[-1]["train_loss"],
         }
 
-    def _learn_facts(
-        self, positives: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, float | None]:
-        """Return the logits ``[B, 1 + n]``, and the firing rate where there is one."""
+    def _learn_facts(self, positives: Tensor, generator: torch.Generator) -> "Scored":
+        """Score facts, each beside wrong answers."""
         queries = strict_negatives(
             positives,
             self.known,
@@ -174,22 +194,21 @@ class ReasoningSession(Session):
         graph = self.graph.without(asked.to(self.device), one_hop=one_hop)
         sources, relations, candidates = (part.to(self.device) for part in queries)
         features = self.reasoner(graph, sources, relations)
-        rate = None
-        if isinstance(self.model, SpikingReasoner):
-            rate = self.model.firing_rate(features)
-        return self.reasoner.score(features, sources, relations, candidates), rate
+        logits = self.reasoner.score(features, sources, relations, candidates)
+        if not isinstance(self.model, SpikingReasoner):
+            return Scored(logits)
+        penalty = self.model.penalty(features) if isinstance(self.model, GRSNN) else None
+        return Scored(logits, self.model.firing_rate(features), penalty)
 
-    def _learn_links(
-        self, positives: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, float | None]:
-        """Return the logits ``[B, 1 + n]`` of links, each beside pairs that are no links."""
+    def _learn_links(self, positives: Tensor, generator: torch.Generator) -> "Scored":
+        """Score links, each beside pairs that are no links."""
         negatives = self.config.negatives or NEGATIVE_LINKS
         drawn = strict_negative_links(self.known, negatives * len(positives), generator=generator)
         pairs = torch.cat([positives[:, None], drawn.view(-1, negatives, 3)], dim=1)
         pairs = pairs.view(-1, 3).to(self.device)
         graph = self.graph.without(pairs, one_hop=self.config.remove_one_hop)
         logits = self.reasoner.score_symmetric(graph, *pairs.unbind(1))
-        return logits.view(len(positives), 1 + negatives), None
+        return Scored(logits.view(len(positives), 1 + negatives))
 
     def _judge(self, split: str) -> Tested:
         """Judge the model on ``validation`` or ``test``."""
@@ -198,7 +217,7 @@ class ReasoningSession(Session):
         known = self.task.test_known if testing else self.task.valid_known
         graph = self.test_graph if testing else self.graph
         names = self.task.test_graph if testing else self.task.graph
-        answers = self._known(known, names)
+        answers = self.answers_of(known, names)
         self.model.eval()
         if self.task.undirected:
             found = self._judge_links(split, graph, triples, answers)
@@ -251,6 +270,51 @@ class ReasoningSession(Session):
             return Tested(metrics, {})
         return Tested(metrics | {"firing_rate": rate}, {SPIKING_LAYER: rate})
 
+    def _check_wrong_answers(self) -> None:
+        """See that every query of the training facts has a wrong answer, before hours of training.
+
+        Raises:
+            DataError: one has none.
+        """
+        if self.task.undirected:
+            return
+        names = self.task.graph
+        relations = len(names.relations)
+        asked = both_sides(self.task.train, relations=relations)
+        full = (self.known.unknown(asked.sources, asked.relations) == 0).nonzero()
+        if not len(full):
+            return
+        query = int(full[0])
+        known, kind = int(asked.sources[query]), int(asked.relations[query])
+        head, tail = (names.entities[known], "?")[:: 1 if kind < relations else -1]
+        raise DataError(
+            f"{self.task.name}: every one of the {len(names.entities):,} entities is a known "
+            f"answer to ({head}, {names.relations[kind % relations]}, {tail}), so there is no "
+            "wrong one to learn from. Leave out triples of this relation, or add entities."
+        )
+
+    def _notes_of_model(self) -> tuple[str, ...]:
+        """Tell what does not run in the fused kernel.
+
+        Raises:
+            UsageError: links are to be trained with a regulariser of facts.
+        """
+        method = self.config.method
+        regularised = isinstance(method, GRSNNOptions) and method.m_regularization > 0
+        if self.task.undirected and regularised:
+            raise UsageError(
+                f"{self.task.name}: method.m_regularization is of the queries of a knowledge "
+                "graph; set it to 0 for links."
+            )
+        if not isinstance(self.model, GRSNN):
+            return ()
+        reasons = self.model.beyond_kernel(gradients=True)
+        if not reasons:
+            return ()
+        always = self.model.beyond_kernel(gradients=False)
+        when = "" if always else " in training"
+        return (f"Runs step by step in torch{when}, slower: {'; '.join(reasons)}.",)
+
     def _message_graph(self, graph: KnowledgeGraph) -> MessageGraph:
         return MessageGraph.of(
             graph.facts,
@@ -259,7 +323,8 @@ class ReasoningSession(Session):
             undirected=self.task.undirected,
         ).to(self.device)
 
-    def _known(self, triples: Tensor, graph: KnowledgeGraph) -> KnownAnswers:
+    def answers_of(self, triples: Tensor, graph: KnowledgeGraph) -> KnownAnswers:
+        """Return the answers that triples ``[n, 3]`` of a graph of this task make known."""
         if self.task.undirected:
             return known_links(triples, nodes=len(graph.entities))
         return KnownAnswers.both_ways(

@@ -111,7 +111,7 @@ class Session(ABC):
             :meth:`validate` returns, after ``validation_``.
         validates_long: whether a validation may take longer than a signal should wait.
         data_key: names the data where files of a user's may change under a run; None elsewhere.
-        notes: what a user should know of the data.
+        notes: what a user should know of the data and of what runs.
     """
 
     validation_measure = "accuracy"

@@ -92,6 +92,14 @@ def test_wrong_use_is_one_message(command, trained, arguments, message):
     assert len(asked.err.strip().splitlines()) == 1
 
 
+def test_there_is_no_path_from_an_entity_to_itself(command, trained):
+    run = trained("grsnn", *GRSNN)
+    asked = ("reason", run, "--head", "a0", "--relation", "g", "--tail", "a0", "--explain")
+    result = command(*asked)
+    assert (result.code, result.err.count("\n")) == (2, 1)
+    assert "head and tail are one entity, a0" in result.err
+
+
 def test_a_classifier_cannot_be_asked(command, tmp_path):
     run = tmp_path / "r"
     made = command("train", "opzo", "--epochs=1", *QUIET, "--run-dir", run)

@@ -155,6 +155,7 @@ def one_message(result, code: int, *parts: str) -> None:
         (["nbfnet", "--set", "method.layer=3"], ['Did you mean "method.layers"?']),
         (["nbfnet", "--model", "mlp"], ['Unknown key "model"']),
         (["nbfnet", "--graph", "x", "--dataset", "umls"], ["not both"]),
+        (["nbfnet", "--graph", ""], ["graph is empty"]),
         (["opzo", "--graph", "x"], ['Unknown key "graph"']),
     ],
 )
@@ -169,6 +170,10 @@ def test_wrong_use_is_exit_code_2_and_one_line(command, arguments, parts):
         ("valid.txt", None, ["lacks valid.txt"]),
         ("train.txt", "", ["train.txt is empty"]),
         ("train.txt", "a\tr\tb\na\tr\n", ["train.txt, line 2", "2 fields"]),
+        ("train.txt", "a r b\n", ["train.txt, line 1", "1 field separated by tabs, not 3"]),
+        ("train.txt", "a\tr\tb\na\t \tb\n", ["train.txt, line 2", "a field is blank"]),
+        ("train.txt", b"a\tr\tb\n\xff\tr\tb\n", ["train.txt, line 2", "0xff is not UTF-8"]),
+        ("valid.txt", "\n\n", ["valid.txt is empty"]),
         ("test.txt", "a\tno such relation\tb\n", ["no test triple is left"]),
     ],
 )
@@ -178,9 +183,46 @@ def test_a_bad_graph_is_one_message(command, graphs, tmp_path, file, content, pa
     if content is None:
         (own / file).unlink()
     else:
-        (own / file).write_text(content)
+        (own / file).write_bytes(content if isinstance(content, bytes) else content.encode())
     result = command("train", "nbfnet", "--graph", own, *TINY, "--quiet", "--run-dir", "r")
     one_message(result, 1, *parts)
+
+
+@pytest.mark.parametrize(
+    ("facts", "query"),
+    [
+        ([("x", "r", "x")], "(x, r, ?)"),
+        ([("x", "r", "x"), ("y", "r", "x"), ("x", "s", "y")], "(?, r, x)"),
+    ],
+)
+def test_a_query_that_everything_answers_is_named_before_training(command, tmp_path, facts, query):
+    own = tmp_path / "own"
+    own.mkdir()
+    lines = "".join("\t".join(fact) + "\n" for fact in facts)
+    for split in ("train", "valid", "test"):
+        (own / f"{split}.txt").write_text(lines)
+    result = command("train", "grsnn", "--graph", own, "--quiet", "--run-dir", "r")
+    one_message(result, 1, query, "no wrong one to learn from")
+
+
+def test_what_is_odd_in_a_graph_is_counted_and_told(command, graphs, tmp_path):
+    own = tmp_path / "own"
+    shutil.copytree(graphs / "ring", own)
+    with (own / "train.txt").open("a") as file:
+        file.write("a00\tnext\ta00\n" + 3 * "a01\tnext\ta01\n")
+    with (own / "valid.txt").open("a") as file:
+        file.write("nobody\tnext\ta00\n")
+    with (own / "test.txt").open("a") as file:
+        file.write("a00\tnext\tsomeone\na00\tlikes\ta01\n")
+    result = command("train", "nbfnet", "--graph", own, *TINY, "--run-dir", "r")
+    assert result.code == 0
+    for note in (
+        "Repeated triples dropped: 2.",
+        "Facts from an entity to itself: 2.",
+        "Entities in validation or test triples only: 2 (nobody, someone), in 2 triples",
+        "Left out of the test triples: 1, whose relations the training triples lack (likes).",
+    ):
+        assert f"Note: {note}" in result.err
 
 
 def test_a_graph_that_is_not_there_is_one_message(command):

@@ -44,6 +44,61 @@ def test_grsnn_plus_is_grsnn_with_its_options_on():
     assert load_reason_config("grsnn", dataset="fb15k-237").method.linear_scale == 0.1
 
 
+@pytest.mark.parametrize("dataset", GRAPHS)
+def test_nbfnet_has_six_layers_of_pna_everywhere(dataset):
+    method = load_reason_config("nbfnet", dataset=dataset).method
+    assert (method.layers, method.aggregate, method.hidden) == (6, "pna", 32)
+    assert (method.message, method.layer_norm, method.short_cut) == ("mul", True, True)
+
+
+# Batch, negatives, temperature, dependent, remove_one_hop: github.com/DeepGraphLearning/NBFNet.
+PUBLISHED = {
+    "wn18rr": (32, 32, 1.0, False, False),
+    "fb15k-237": (64, 32, 0.5, True, True),
+    **dict.fromkeys((f"wn18rr_v{v}" for v in (1, 2, 3, 4)), (32, 32, 1.0, False, False)),
+    **dict.fromkeys((f"fb237_v{v}" for v in (1, 2, 3, 4)), (64, 32, 0.5, True, True)),
+    **dict.fromkeys(("cora", "citeseer"), (64, 1, None, False, True)),
+}
+
+
+@pytest.mark.parametrize("dataset", PUBLISHED)
+def test_nbfnet_is_trained_as_it_was_published(dataset):
+    config = load_reason_config("nbfnet", dataset=dataset)
+    assert (
+        config.batch_size * config.accumulate,
+        config.negatives,
+        config.adversarial_temperature,
+        config.method.dependent,
+        config.remove_one_hop,
+    ) == PUBLISHED[dataset]
+    assert (config.lr, config.epochs) == (5e-3, 20)
+
+
+# Batch, lr, negatives, temperature, remove_one_hop of GRSNN's released configurations.
+RELEASED = {
+    "wn18rr": (32, 2e-3, 256, 1.0, False),
+    "fb15k-237": (30, 2e-3, 256, 0.5, True),
+    **dict.fromkeys((f"wn18rr_v{v}" for v in (1, 2, 3, 4)), (32, 5e-3, 50, 1.0, False)),
+    **dict.fromkeys((f"fb237_v{v}" for v in (1, 2, 3, 4)), (32, 5e-3, 50, 0.5, False)),
+    **dict.fromkeys(("cora", "citeseer"), (32, 2e-3, 1, None, True)),
+}
+
+
+@pytest.mark.parametrize("dataset", RELEASED)
+def test_grsnn_is_trained_as_its_authors_did(dataset):
+    for method in ("grsnn", "grsnn+"):
+        config = load_reason_config(method, dataset=dataset)
+        assert (
+            config.batch_size * config.accumulate,
+            config.lr,
+            config.negatives,
+            config.adversarial_temperature,
+            config.remove_one_hop,
+        ) == RELEASED[dataset]
+        assert config.method.dependent == (RELEASED[dataset][2] != 1)
+        assert config.epochs == 20
+
+
 def test_a_graph_of_ones_own_has_no_preset_and_a_whole_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     loaded = resolve_config("nbfnet", flags={"graph": "mine"})
@@ -93,6 +148,18 @@ def test_a_table_for_a_method_lies_over_its_own_file(tmp_path):
             {"assignments": ["method.delay_bond=3"]},
             ['"method.delay_bond"', '"method.delay_bound"'],
         ),
+        (
+            "grsnn",
+            {"assignments": ["method.delay_gradient=exact", "method.concat_hidden=true"]},
+            ["exact", "concat_hidden", '"released"'],
+        ),
+        ("grsnn+", {"assignments": ["method.delay_gradient=exact"]}, ["exact", "layer_norm"]),
+        (
+            "grsnn",
+            {"assignments": ["method.boundary_query=false", "method.concat_hidden=true"]},
+            ["method.concat_hidden needs method.boundary_query"],
+        ),
+        ("grsnn", {"assignments": ["method.m_regularization=-1"]}, ["m_regularization", "least 0"]),
         ("nbfnet", {"assignments": ["method.hidden=0"]}, ["method.hidden", "at least 1"]),
         ("nbfnet", {"assignments": ["method.aggregate=men"]}, ["method.aggregate = 'men'", "mean"]),
         ("nbfnet", {"assignments": ["negative=2"]}, ['"negative"', 'Did you mean "negatives"?']),

@@ -17,7 +17,9 @@ from neuro.graph import (
     best_tails,
     describe_answers,
     describe_paths,
+    draw,
     explain_paths,
+    explanation_graph,
     spiking_steps,
     to_json,
 )
@@ -397,6 +399,122 @@ def test_the_picture_opens_with_the_right_size(tmp_path):
         assert picture.size == (round(3 * 3.4 * DOTS), round(2.6 * DOTS))
         assert len(picture.convert("RGB").getcolors(1 << 20)) > 20
     assert [each.name for each in file.parent.iterdir()] == ["paths.png"]
+
+
+def test_the_graph_of_the_paths_has_what_is_known_of_each():
+    found = explain_paths(direct(2, DELAYS), messages(CHAIN), 0, 0, 2)
+    graph = explanation_graph(found, CHAIN)
+    assert graph.is_directed()
+    assert graph.is_multigraph()
+    assert graph.graph == {
+        "head": "a",
+        "relation": "r",
+        "inverse": False,
+        "tail": "c",
+        "score": found.score,
+        "steps": 10,
+    }
+    assert dict(graph.nodes(data=True)) == {
+        "a": {
+            "entity": 0,
+            "role": "head",
+            "arrival": 0,
+            "arrival_median": 0,
+            "fired": 4,
+            "layer": 0,
+            "paths": (1,),
+        },
+        "b": {
+            "entity": 1,
+            "role": "between",
+            "arrival": 1,
+            "arrival_median": 2.5,
+            "fired": 4,
+            "layer": 1,
+            "paths": (1,),
+        },
+        "c": {
+            "entity": 2,
+            "role": "tail",
+            "arrival": 3,
+            "arrival_median": 5,
+            "fired": 4,
+            "layer": 2,
+            "paths": (1,),
+        },
+    }
+    first, second = found.paths[0].hops
+    assert list(graph.edges(keys=True, data=True)) == [
+        ("a", "b", "r", edge("r", False, first)),
+        ("b", "c", "s", edge("s", False, second)),
+    ]
+
+
+def edge(
+    relation: str, inverse: bool, hop: Hop, paths: tuple[int, ...] = (1,)
+) -> dict[str, object]:
+    return {
+        "relation": relation,
+        "inverse": inverse,
+        "weight": hop.importance,
+        "duration": hop.duration,
+        "paths": paths,
+    }
+
+
+def test_edges_that_several_paths_share_are_one_and_parallel_ones_are_not():
+    shared, forth, back = (
+        Hop(0, 0, False, 1, 3.0, 2),
+        Hop(1, 0, False, 2, 2.0, 1),
+        Hop(1, 0, True, 2, -1.0, 4),
+    )
+    paths = (Path((shared, forth)), Path((shared, back)), Path((Hop(0, 1, False, 2, 0.1, 5),)))
+    found = Explanation(Query(0, 1, True), 2, 0.5, Arrival((4, None)), 10, 9, 4, paths)
+    graph = explanation_graph(found, CHAIN)
+    assert list(graph.edges(keys=True)) == [
+        ("a", "b", "r"),
+        ("a", "c", "s"),
+        ("b", "c", "r"),
+        ("b", "c", "r (inverse)"),
+    ]
+    assert graph.edges["a", "b", "r"] == edge("r", False, shared, (1, 2))
+    assert graph.edges["b", "c", "r (inverse)"] == edge("r", True, back, (2,))
+    assert graph.nodes["c"]["paths"] == (1, 2, 3)
+    assert graph.nodes["a"]["arrival"] is None  # this explanation tells the tail's alone
+    assert [graph.nodes[node]["layer"] for node in "abc"] == [0, 1, 2]
+    assert graph.graph["inverse"]
+    assert list(explanation_graph(found, CHAIN, paths=1).edges(keys=True)) == [
+        ("a", "b", "r"),
+        ("b", "c", "r"),
+    ]
+    silent = Explanation(Query(0, 1, False), 2, 0.5, Arrival((None,)), 10, 0, 4, ())
+    assert len(explanation_graph(silent, CHAIN)) == 0
+
+
+def test_a_picture_has_room_for_edges_that_pass_columns():
+    hops = [Hop(node, 0, False, node + 1, 1.0, 2) for node in (0, 1, 2)]
+    names = KnowledgeGraph.of([("a", "r", "b"), ("b", "r", "c"), ("c", "r", "d")])
+    paths = (Path(tuple(hops)), Path((Hop(0, 0, False, 3, 0.5, 2),)))
+    found = Explanation(Query(0, 0, False), 3, 0.5, Arrival((4, None)), 10, 9, 4, paths)
+    graph = explanation_graph(found, names)
+    columns = draw._columns(graph)
+    curves = draw._curves(graph, draw._positions(graph, columns))
+    low, high = draw._room(columns, curves)
+    # three columns of 3.4 inches, bent by 0.3: the middle is 0.15 of that off the chord
+    past = next(curve for curve in curves if curve.destination == "d" and curve.source == "a")
+    assert past.at(0.5)[1] == pytest.approx(-0.15 * 3 * 3.4)
+    assert low == pytest.approx(-0.15 * 3 * 3.4 - 0.32)
+    assert high == pytest.approx(1.1)
+
+
+def test_a_picture_that_cannot_be_written_is_one_message(tmp_path):
+    found = explain_paths(direct(2, DELAYS), messages(CHAIN), 0, 0, 2)
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    for wrong in (tmp_path / "file" / "paths.png", tmp_path / "folder"):
+        with pytest.raises(NeuroError, match="Cannot write the picture"):
+            draw_paths(found, CHAIN, wrong)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["file", "folder"]
 
 
 def test_a_picture_has_no_more_nodes_than_are_legible(tmp_path):

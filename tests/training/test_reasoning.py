@@ -301,6 +301,70 @@ def test_a_spiking_model_tells_its_firing_rate(tmp_path, graphs, graph):
         assert (tmp_path / "run" / "plots" / "firing_rates.png").is_file()
 
 
+class Listen(Progress):
+    """Keeps what is told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def test_options_that_train_step_by_step_say_so_and_do_learn(tmp_path, graphs):
+    for option, method in (
+        ("concat_hidden", {"concat_hidden": True}),
+        ("m_regularization", {"m_regularization": 0.1}),
+        ("layer_norm", {"layer_norm": True}),
+    ):
+        listen = Listen()
+        config = tiny(
+            graphs / "ring", "grsnn", epochs=1, method={"hidden": 8, "timesteps": 6, **method}
+        )
+        summary = train(config, run_dir=tmp_path / option, progress=listen)
+        (note,) = (note for note in listen.notes if "step by step" in note)
+        assert option in note
+        assert ("in torch in training," in note) == (option != "layer_norm")
+        assert 0 < summary.metrics["mrr"] <= 1
+    listen = Listen()
+    train(tiny(graphs / "ring", "grsnn", epochs=1), run_dir=tmp_path / "plain", progress=listen)
+    assert not any("step by step" in note for note in listen.notes)
+
+
+def test_the_regulariser_of_potentials_is_part_of_the_loss(graphs):
+    task = load_own_graph(graphs / "ring")
+    positives = task.train[:4]
+
+    def loss_of(coefficient: float) -> tuple[float, float]:
+        method = {"hidden": 8, "timesteps": 6, "m_regularization": coefficient}
+        config = tiny(graphs / "ring", "grsnn", method=method, batches_per_epoch=1)
+        session = ReasoningSession(config, task, torch.device("cpu"), started=0.0)
+        scored = session._learn_facts(positives, torch.Generator().manual_seed(0))
+        session.begin_epoch()
+
+        class Ignore:
+            def check_loss(self, loss):
+                pass
+
+            def apply(self):
+                pass
+
+        learned = session.learn(Ignore())
+        return learned.loss, 0.0 if scored.penalty is None else float(scored.penalty.detach())
+
+    plain, nothing = loss_of(0.0)
+    more, penalty = loss_of(3.0)
+    assert nothing == 0.0
+    assert penalty > 3 * 0.2
+    assert more - plain > 3 * 0.2
+
+
+def test_links_have_no_regulariser(tmp_path, graphs):
+    config = tiny(graphs / "links", "grsnn", method={"m_regularization": 0.1})
+    with pytest.raises(UsageError, match="m_regularization is of the queries"):
+        train(config, run_dir=tmp_path / "run")
+
+
 def test_epochs_and_batches_are_as_many_as_asked_for(tmp_path, graphs):
     config = tiny(graphs / "ring", epochs=4, keep_every_epochs=2, batches_per_epoch=3, accumulate=2)
     train(config, run_dir=tmp_path / "run")
@@ -363,14 +427,9 @@ def test_notes_of_the_data_are_told(tmp_path, graphs):
     shutil.copytree(graphs / "ring", own)
     with (own / "test.txt").open("a") as file:
         file.write("a00\tnext\tnobody\n")
-    notes: list[str] = []
-
-    class Listen(Progress):
-        def note(self, text):
-            notes.append(text)
-
-    train(tiny(own, epochs=1), run_dir=tmp_path / "run", progress=Listen())
-    assert any("nobody" in note and "nodes without edges" in note for note in notes)
+    listen = Listen()
+    train(tiny(own, epochs=1), run_dir=tmp_path / "run", progress=listen)
+    assert any("nobody" in note and "nodes without edges" in note for note in listen.notes)
 
 
 def test_a_missing_file_leaves_a_failed_run_that_says_so(tmp_path, graphs):
