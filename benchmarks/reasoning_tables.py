@@ -83,7 +83,7 @@ def render_ablations(entries: Sequence[tuple[Record, str]]) -> str:
             rows.append(
                 (
                     f"`{record['dataset']}`",
-                    budget_text(record["settings"]),
+                    _budget(name, record),
                     f"`{name}`",
                     *measures,
                     difference(name, record),
@@ -132,11 +132,16 @@ def _row(name: str, record: Record, columns: Columns) -> tuple[str, ...]:
         measures.append(text)
     return (
         f"`{record['dataset']}`",
-        budget_text(record["settings"]),
+        _budget(name, record),
         f"`{name}`",
         *measures,
         *_costs(name, record),
     )
+
+
+def _budget(name: str, record: Record) -> str:
+    own = find_grid(record["grid"]).variant(name).settings
+    return budget_text({**record["settings"], **own})
 
 
 def _costs(name: str, record: Record) -> tuple[str, ...]:
