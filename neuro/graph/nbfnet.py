@@ -4,17 +4,12 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from neuro.graph.pna import SCALES, STATISTICS, Degrees, by_degree, combine_statistics
 from neuro.kernels import RelationalGraph, relational_pna, relational_spmm
 
 Message = Literal["mul", "add"]
 Aggregate = Literal["pna", "sum", "mean", "max"]
-
-_LEAST_VARIANCE = 1e-6
-_LEAST_SCALE = 1e-2
-_STATISTICS, _SCALES = 4, 3
-"""Of PNA: mean, largest, least and deviation; times 1, the degree's logarithm, and its inverse."""
 
 
 class NBFNet(nn.Module):
@@ -66,7 +61,7 @@ class NBFNet(nn.Module):
         for name, number in {"relations": relations, "hidden": hidden, "layers": layers}.items():
             if number < 1:
                 raise ValueError(f"NBFNet: {name} must be at least 1, got {number}")
-        self.short_cut = short_cut
+        self.aggregate, self.short_cut = aggregate, short_cut
         self.query = nn.Embedding(relations, hidden)
         self.layers = nn.ModuleList(
             BellmanFordLayer(
@@ -94,12 +89,21 @@ class NBFNet(nn.Module):
         Returns:
             ``[N, B, d]``.
         """
+        if self.aggregate != "pna":
+            return self._iterate(graph, None, heads, relations)
+        graph, number = by_degree(graph)
+        degrees = Degrees.of(graph, self.query.weight.dtype)
+        return self._iterate(graph, degrees, number[heads], relations).index_select(0, number)
+
+    def _iterate(
+        self, graph: RelationalGraph, degrees: Degrees | None, heads: Tensor, relations: Tensor
+    ) -> Tensor:
         query = self.query(relations)
         boundary = query.new_zeros(graph.nodes, *query.shape)
         boundary = boundary.index_put((heads, torch.arange(len(heads), device=heads.device)), query)
         features: Tensor = boundary
         for layer in self.layers:
-            found = layer(graph, features, boundary, query)
+            found = layer(graph, degrees, features, boundary, query)
             features = found + features if self.short_cut else found
         return features
 
@@ -164,25 +168,34 @@ class BellmanFordLayer(nn.Module):
             self.relation = nn.Linear(hidden, relations * hidden)
         else:
             self.relation = nn.Embedding(relations, hidden)
-        received = _STATISTICS * _SCALES if aggregate == "pna" else 1
+        received = STATISTICS * SCALES if aggregate == "pna" else 1
         self.linear = nn.Linear((1 + received) * hidden, hidden)
         self.norm = nn.LayerNorm(hidden) if layer_norm else nn.Identity()
         self.activation: nn.Module = nn.ReLU()
 
     def forward(
-        self, graph: RelationalGraph, features: Tensor, boundary: Tensor, query: Tensor
+        self,
+        graph: RelationalGraph,
+        degrees: Degrees | None,
+        features: Tensor,
+        boundary: Tensor,
+        query: Tensor,
     ) -> Tensor:
         """Return the features ``[N, B, d]`` one edge further.
 
         Args:
             graph: N nodes.
+            degrees: of the graph, for "pna" alone.
             features: ``[N, B, d]``.
             boundary: ``[N, B, d]``.
             query: ``[B, d]``.
         """
         relation = self._relation(query)
-        if self.aggregate == "pna":
-            found = self._combine_statistics(graph, features, relation, boundary)
+        if degrees is not None:
+            statistics = relational_pna(features, relation, graph, boundary, message=self.message)
+            found = combine_statistics(
+                features, statistics, degrees, self.linear.weight, self.linear.bias
+            )
         else:
             update = relational_spmm(
                 features,
@@ -203,40 +216,3 @@ class BellmanFordLayer(nn.Module):
         batch, hidden = query.shape
         of_query: Tensor = self.relation(query)
         return of_query.view(batch, -1, hidden).transpose(0, 1)
-
-    def _combine_statistics(
-        self, graph: RelationalGraph, features: Tensor, relation: Tensor, boundary: Tensor
-    ) -> Tensor:
-        """Return ``W [h; a] + b``.
-
-        A node's scales are applied to what comes out of W, which is narrower than a.
-        """
-        hidden = features.shape[-1]
-        statistics = _statistics(
-            graph, relational_pna(features, relation, graph, boundary, message=self.message)
-        )
-        own, received = self.linear.weight[:, :hidden], self.linear.weight[:, hidden:]
-        parts = received.reshape(hidden, _SCALES, -1).transpose(0, 1).flatten(0, 1)
-        by_scale = functional.linear(statistics, parts)
-        by_scale = by_scale.reshape(*features.shape[:2], _SCALES, hidden)
-        scaled = (by_scale * _scales(graph, features)[:, None, :, None]).sum(2)
-        found: Tensor = functional.linear(features, own, self.linear.bias) + scaled
-        return found
-
-
-def _statistics(graph: RelationalGraph, found: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
-    """Return mean, largest, least and standard deviation of the messages, ``[N, B, 4 d]``."""
-    total, squares, maximum, minimum = found
-    counts = (graph.in_starts.diff() + 1).to(total.dtype)[:, None, None]
-    mean = total / counts
-    variance = squares / counts - mean.square()
-    deviation = variance.clamp(min=_LEAST_VARIANCE).sqrt()
-    return torch.cat([mean, maximum, minimum, deviation], dim=-1)
-
-
-def _scales(graph: RelationalGraph, features: Tensor) -> Tensor:
-    """Return 1, s and 1/s of each node, ``[N, 3]``."""
-    logarithm = (graph.in_starts.diff() + 1).to(features.dtype).log()
-    # A graph without edges has a mean of 0, and every s is 0.
-    scale = logarithm / logarithm.mean().clamp(min=torch.finfo(features.dtype).tiny)
-    return torch.stack([torch.ones_like(scale), scale, 1 / scale.clamp(min=_LEAST_SCALE)], dim=-1)
