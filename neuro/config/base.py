@@ -3,6 +3,7 @@
 import hashlib
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -86,12 +87,25 @@ class RunConfig(Section, ABC):
 
     def training_settings(self) -> dict[str, Any]:
         """Return the settings that decide the weights, without those that only observe."""
-        return {key: value for key, value in self.to_json().items() if key not in OBSERVING}
+        return _training_settings(self.to_json())
 
     def fingerprint(self) -> str:
-        """Return a SHA-256 of :meth:`training_settings`: equal for runs that end alike."""
-        text = json.dumps(self.training_settings(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        """Return that of :meth:`to_json`: equal for runs that end alike."""
+        return fingerprint_of(self.to_json())
+
+
+def fingerprint_of(record: Mapping[str, Any]) -> str:
+    """Return a SHA-256 of the settings in a ``config.json`` that decide the weights.
+
+    Of what is written, not of what it means today: an option that a later version adds leaves the
+    fingerprints of earlier runs as they are.
+    """
+    text = json.dumps(_training_settings(record), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _training_settings(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in record.items() if key not in OBSERVING}
 
 
 OBSERVING = frozenset(

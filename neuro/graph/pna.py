@@ -73,9 +73,7 @@ class Degrees:
         return cls(
             [0, *lengths.cumsum(0).tolist()],
             1 / counts[:, None, None],
-            torch.stack(
-                [torch.ones_like(scale), scale, 1 / scale.clamp(min=_LEAST_SCALE)], dim=-1
-            ),
+            torch.stack([torch.ones_like(scale), scale, 1 / scale.clamp(min=_LEAST_SCALE)], dim=-1),
         )
 
     def blocks(self, most: int, shortest: int) -> Iterator[tuple[int, int, bool]]:
@@ -173,7 +171,9 @@ class _Combination(torch.autograd.Function):
             if alike:
                 torch.addmm(bias, inputs, _mix(parts, scales[0]).t(), out=rows)
             else:
-                by_scale = (inputs @ parts.flatten(0, 1).t()).view(last - first, -1, *parts.shape[:2])
+                by_scale = (inputs @ parts.flatten(0, 1).t()).view(
+                    last - first, -1, *parts.shape[:2]
+                )
                 torch.sum(by_scale.mul_(scales[:, None, :, None]), 2, out=result[first:last])
                 rows += bias
         return result

@@ -147,8 +147,7 @@ def load_reasoner(
             f"Run {run_dir} trained {session.config.method_name}, a classifier: `neuro reason` "
             "asks runs of grsnn, grsnn+ or nbfnet."
         )
-    fingerprint = session.config.fingerprint()
-    session.restore_weights(load_checkpoint(run.checkpoints, checkpoint, fingerprint=fingerprint))
+    session.restore_weights(run.load_checkpoint(checkpoint))
     session.model.eval()
     return run, session
 
@@ -219,7 +218,7 @@ def evaluate_run(
     config = session.config
     if events and not isinstance(session, ClassificationSession):
         raise UsageError("Spike events serve the synapses of classifiers, not messages of a graph.")
-    moment = load_checkpoint(run.checkpoints, checkpoint, fingerprint=config.fingerprint())
+    moment = run.load_checkpoint(checkpoint)
     session.restore_weights(moment)
     with computing(
         session.device,
@@ -259,6 +258,7 @@ def _carry_out(work: _Work, start: Checkpoint | None) -> RunSummary:
         session = open_session(
             config, device, data_dir=work.data_dir, download=work.download, started=started
         )
+        session.fingerprint = run.fingerprint()
         for note in session.notes if start is None else ():
             work.progress.note(f"Note: {note}")
         if start is not None:
@@ -288,7 +288,7 @@ def _sum_up(run: RunDirectory, session: Session) -> RunSummary:
     if session.best.epoch == config.epochs:
         best = last
     elif session.best.epoch > 0:
-        moment = load_checkpoint(run.checkpoints, "best", fingerprint=config.fingerprint())
+        moment = run.load_checkpoint("best")
         session.restore_weights(moment)
         best = session.test()
     spent = session.clock()
@@ -333,7 +333,7 @@ def _starting_point(
     if not run.checkpoints.exists() and untouched and checkpoint == "last":
         progress.note("The run had saved nothing yet: it starts from the beginning.")
         return None
-    found = load_checkpoint(run.checkpoints, checkpoint, fingerprint=config.fingerprint())
+    found = run.load_checkpoint(checkpoint)
     position = found.state["position"]
     progress.note(
         f"Continuing {run.path} in epoch {position['epoch']} of {config.epochs}, "

@@ -16,8 +16,9 @@ from typing import IO, Any, Literal
 from pydantic import ValidationError
 
 from neuro.config import AnyConfig, read_config
+from neuro.config.base import fingerprint_of
 from neuro.errors import CheckpointError, NeuroError, UsageError
-from neuro.training.checkpoint import write_atomically
+from neuro.training.checkpoint import Checkpoint, load_checkpoint, write_atomically
 
 State = Literal["running", "finished", "interrupted", "diverged", "failed"]
 DEFAULT_ROOT = Path("runs")
@@ -135,6 +136,18 @@ class RunDirectory:
             raise CheckpointError(
                 f"{self.path / 'config.json'} is not a configuration of this version: {reason}"
             ) from None
+
+    def fingerprint(self) -> str:
+        """Return that of the configuration, which the run's checkpoints carry."""
+        return fingerprint_of(self.read_json("config.json"))
+
+    def load_checkpoint(self, name: str) -> Checkpoint:
+        """Read a checkpoint of this run.
+
+        Raises:
+            CheckpointError: as :func:`neuro.training.checkpoint.load_checkpoint` does.
+        """
+        return load_checkpoint(self.checkpoints, name, fingerprint=self.fingerprint())
 
     def read_json(self, name: str) -> dict[str, Any]:
         """Read one of the run's records.

@@ -126,6 +126,7 @@ class Session(ABC):
 
     def __init__(self, config: AnyConfig, device: torch.device, *, started: float) -> None:
         self.config = config
+        self.fingerprint = config.fingerprint()
         self.device = device
         self.position = Position()
         self.totals = Totals()
@@ -236,7 +237,7 @@ class Session(ABC):
         }
         if self.data_key is not None:
             state["data"] = self.data_key
-        return Checkpoint(self.config.fingerprint(), self.position.step, tensors, state)
+        return Checkpoint(self.fingerprint, self.position.step, tensors, state)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go to the moment of a checkpoint.

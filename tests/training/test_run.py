@@ -7,6 +7,7 @@ import signal
 import pytest
 import torch
 
+from neuro.config.base import fingerprint_of
 from neuro.errors import CheckpointError, NeuroError, UsageError
 from neuro.learning import RULES
 from neuro.training import (
@@ -111,6 +112,20 @@ def test_a_stopped_and_resumed_run_repeats_every_bit(tmp_path, tiny, step, rule,
         assert without_times(tmp_path / "stopped", kind) == without_times(
             tmp_path / "straight", kind
         )
+
+
+def test_a_run_of_a_version_with_fewer_options_resumes_and_is_evaluated(tmp_path, tiny):
+    path = tmp_path / "run"
+    with pytest.raises(TrainingInterrupted):
+        train(tiny(), run_dir=path, progress=StopAt(5))
+    earlier = json.loads((path / "config.json").read_text())
+    del earlier["gradient_clip"]
+    (path / "config.json").write_text(json.dumps(earlier))
+    checkpoint = path / "checkpoints" / "last.json"
+    record = json.loads(checkpoint.read_text())
+    checkpoint.write_text(json.dumps({**record, "config_fingerprint": fingerprint_of(earlier)}))
+    summary = resume(path)
+    assert evaluate_run(path).metrics["test_accuracy"] == summary.metrics["test_accuracy"]
 
 
 def test_resuming_from_the_best_checkpoint_ends_alike(tmp_path, tiny):
