@@ -11,6 +11,7 @@ Loihi's registers, and one time step is::
     s[t]  = v'[t] > (vth << 6),   v[t] = 0 where s[t] else v'[t]
 
     decay(x, d) = sign(x) * (|x| * (4096 - d) >> 12)
+    wrap24(x)   = x - 2^24 where x > 2^23, x + 2^24 where x <= -2^23, else x      once, as in Lava
     bias        = bias_mant << bias_exp
 
 A graph is stored as ``graph.json``, which names everything, beside ``graph.npz``, which holds the
@@ -52,6 +53,10 @@ class Cuba:
         start: step before whose update u and v are zeroed, counted from 0; None for never. Layer
             l of a feed-forward network hears its first input at step l: until then a bias alone
             would drive it.
+        interval: after ``start``, u and v are zeroed again every so many steps (Lava's LIFReset,
+            with ``start = (reset_offset - 1) % reset_interval``); None for never.
+        vth_low: of neurons that also send -1, and are zeroed, where ``v' < vth_low << 6`` (Lava's
+            TernaryLIF); None for those that send only 1.
     """
 
     du: Integers
@@ -60,6 +65,16 @@ class Cuba:
     bias_mant: Integers = field(default_factory=lambda: np.zeros((), np.int32))
     bias_exp: Integers = field(default_factory=lambda: np.zeros((), np.int32))
     start: int | None = None
+    interval: int | None = None
+    vth_low: Integers | None = None
+
+    def zeroed_before(self, step: int) -> bool:
+        """Tell whether u and v are zeroed before the update of a step, counted from 0."""
+        if self.start is None or step < self.start:
+            return False
+        return step == self.start or (
+            self.interval is not None and (step - self.start) % self.interval == 0
+        )
 
     @property
     def bias(self) -> NDArray[np.int64]:
@@ -76,12 +91,20 @@ class Source:
         name: unique in a graph.
         shape: of one step.
         message_bits: 0 for spikes, 0 or 1; otherwise bits of the signed number that a graded spike
-            carries.
+            carries, its sign included.
     """
 
     name: str
     shape: tuple[int, ...]
     message_bits: int = 0
+
+    @property
+    def message_range(self) -> tuple[int, int]:
+        """Least and greatest number that a spike can carry."""
+        if not self.message_bits:
+            return 0, 1
+        half = 1 << (self.message_bits - 1)
+        return -half, half - 1
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -182,7 +205,7 @@ class IntegerGraph:
         output: population that answers.
         decoding: its answer is the neuron with most spikes, or with the highest potential after the
             last step.
-        steps: time steps of one sample, those that the first input needs to reach the output
+        steps: time steps of one sample, those that the last input needs to reach the output
             included.
         metadata: what readers need not know: JSON.
 
