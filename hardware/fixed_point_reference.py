@@ -112,7 +112,8 @@ def advance(
 def decay(x: Long, d: Long) -> Long:
     """``x * (4096 - d) / 4096``, rounded towards zero."""
     product = x * ((1 << DECAY_BITS) - d)
-    return np.sign(product) * (np.abs(product) >> DECAY_BITS)
+    decayed: Long = np.sign(product) * (np.abs(product) >> DECAY_BITS)
+    return decayed
 
 
 def shifted(total: Long, exponent: int) -> Long:
