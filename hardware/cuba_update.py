@@ -13,6 +13,7 @@ from neuro.hardware.integer_graph import DECAY_BITS, STATE_SHIFT, WIDTH
 Array = NDArray[Any]
 
 HALF = 1 << (WIDTH - 1)
+LOWEST, HIGHEST = np.int64(1 - HALF), np.int64(HALF - 1)
 UNITY = 1 << DECAY_BITS
 MEASURES = ("largest_input", "largest_u", "largest_v", "wrapped_inputs", "wrapped_u", "clipped_v")
 
@@ -74,8 +75,7 @@ def update(uniform: bool, ternary: bool, accumulator: bool) -> Callable[..., Non
                 faded = faded if before >= 0 else -faded
                 whole = np.int64(np.int32(faded + now + biases[k]))
                 largest_v = max(largest_v, abs(whole))
-                now = -(HALF - 1) if whole < -(HALF - 1) else whole
-                now = HALF - 1 if whole > HALF - 1 else now
+                now = np.int64(min(max(whole, LOWEST), HIGHEST))
                 clipped_v += now != whole
                 spike = np.int32(now > bars[k])
                 if ternary:
