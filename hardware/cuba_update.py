@@ -8,7 +8,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from neuro.hardware.integer_graph import DECAY_BITS, STATE_SHIFT, WIDTH
+from neuro.hardware.cuba import DECAY_BITS, STATE_SHIFT, WIDTH
 
 Array = NDArray[Any]
 
@@ -19,12 +19,13 @@ MEASURES = ("largest_input", "largest_u", "largest_v", "wrapped_inputs", "wrappe
 
 
 @cache
-def update(uniform: bool, ternary: bool, accumulator: bool) -> Callable[..., None]:
+def update(uniform: bool, ternary: bool, soft: bool, accumulator: bool) -> Callable[..., None]:
     """Return the compiled step of neurons.
 
     Args:
         uniform: one set of registers serves all neurons; otherwise each has its own.
         ternary: they send -1, too.
+        soft: their reset subtracts the threshold, see :mod:`neuro.hardware.microcode`.
         accumulator: what arrives is summed in a register that wraps.
     """
 
@@ -82,7 +83,8 @@ def update(uniform: bool, ternary: bool, accumulator: bool) -> Callable[..., Non
                     spike -= np.int32(now < lows[k])
                 sent[i] = spike
                 fired += spike != 0
-                potential[i] = np.int32(0 if spike != 0 else now)
+                rest = now - bars[k] if soft else np.int64(0)
+                potential[i] = np.int32(rest if spike != 0 else now)
             counts[b] += fired
         measures[0] = largest_input
         measures[1] = largest_u

@@ -25,6 +25,7 @@ from neuro.hardware.integer_graph import (
     Integers,
     Population,
 )
+from neuro.hardware.microcode import SoftReset
 from neuro.hardware.transmission import Transmission, channels_last, prepare
 
 Array = NDArray[Any]
@@ -221,8 +222,9 @@ class _Prepared:
         for name, population in graph.populations.items():
             registers = _registers(population, self.places[name])
             uniform = registers.shape[1] == 1
-            ternary = population.neuron.vth_low is not None
-            step = update(uniform, ternary, accumulator_bits is not None)
+            ternary = population.neuron.registers.vth_low is not None
+            soft = isinstance(population.neuron, SoftReset)
+            step = update(uniform, ternary, soft, accumulator_bits is not None)
             self.updates[name] = (step, registers)
         self.bytes_per_sample = 4 * (
             sum(self.places[name].size for name in graph.sources)
@@ -231,7 +233,7 @@ class _Prepared:
 
 
 def _registers(population: Population, places: Array) -> NDArray[np.int64]:
-    neuron = population.neuron
+    neuron = population.neuron.registers
     low = np.zeros((), np.int64) if neuron.vth_low is None else neuron.vth_low.astype(np.int64)
     rows = [
         neuron.du.astype(np.int64) + 1,
@@ -309,7 +311,7 @@ def _run_block(
     for step in range(steps):
         for name, population in graph.populations.items():
             ring, (spikes, u, v) = rings[name], states[name]
-            if population.neuron.zeroed_before(step):
+            if population.neuron.registers.zeroed_before(step):
                 u[:] = v[:] = 0
             advance, registers = prepared.updates[name]
             advance(

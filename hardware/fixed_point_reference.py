@@ -21,6 +21,7 @@ from neuro.hardware.integer_graph import (
     IntegerGraph,
     target_shape,
 )
+from neuro.hardware.microcode import SoftReset
 
 Long = NDArray[np.int64]
 
@@ -72,10 +73,11 @@ def run_sample(
                         arrived += shifted(total, connection.weight_exponent)
             if accumulator_bits is not None:
                 arrived = wrapped(arrived, accumulator_bits)
-            neuron = population.neuron
-            if neuron.zeroed_before(step):
+            if population.neuron.registers.zeroed_before(step):
                 state[name][:] = 0
-            spikes, u, v = advance(neuron, population.shape, wrap32(arrived), *state[name])
+            spikes, u, v = advance(
+                population.neuron, population.shape, wrap32(arrived), *state[name]
+            )
             sent[name][step] = spikes
             state[name][:] = u, v
             traces[name][0].append(u)
@@ -92,9 +94,10 @@ def run_sample(
 
 
 def advance(
-    neuron: Cuba, shape: tuple[int, ...], arrived: Long, u: Long, v: Long
+    kind: Cuba | SoftReset, shape: tuple[int, ...], arrived: Long, u: Long, v: Long
 ) -> tuple[Long, Long, Long]:
     """Return spikes, current and potential of one step, all ``[neurons]``."""
+    neuron = kind.registers
     du, dv, vth, bias = (
         np.broadcast_to(each, shape).reshape(-1).astype(np.int64)
         for each in (neuron.du, neuron.dv, neuron.vth, neuron.bias)
@@ -106,6 +109,8 @@ def advance(
     if neuron.vth_low is not None:
         low = np.broadcast_to(neuron.vth_low, shape).reshape(-1).astype(np.int64)
         spikes -= v < low << STATE_SHIFT
+    if isinstance(kind, SoftReset):
+        return spikes, u, v - spikes * (vth << STATE_SHIFT)
     return spikes, u, np.where(spikes != 0, 0, v)
 
 

@@ -20,6 +20,7 @@ from neuro.hardware.integer_graph import (
     Synapses,
     target_shape,
 )
+from neuro.hardware.microcode import SoftReset
 
 Array = NDArray[Any]
 
@@ -65,7 +66,9 @@ def sparse(weight: Array) -> Sparse:
     )
 
 
-def random_neurons(rng: np.random.Generator, shape: tuple[int, ...], steps: int) -> Cuba:
+def random_neurons(
+    rng: np.random.Generator, shape: tuple[int, ...], steps: int
+) -> Cuba | SoftReset:
     """Return neurons with registers of their own or in common, over the whole of their ranges."""
     per_neuron = bool(rng.integers(2))
 
@@ -73,7 +76,7 @@ def random_neurons(rng: np.random.Generator, shape: tuple[int, ...], steps: int)
         return integers(rng.integers(low, high, shape if per_neuron else ()))
 
     start = int(rng.integers(steps)) if rng.integers(2) else None
-    return Cuba(
+    plain = Cuba(
         du=register(-1, 4096) if rng.integers(2) else integers(4095),
         dv=register(0, 4097) if rng.integers(2) else integers(0),
         vth=register(0, 1 << int(rng.integers(1, 18))),
@@ -83,6 +86,8 @@ def random_neurons(rng: np.random.Generator, shape: tuple[int, ...], steps: int)
         interval=int(rng.integers(1, 6)) if start is not None and rng.integers(2) else None,
         vth_low=-register(0, 1 << 10) if rng.integers(4) == 0 else None,
     )
+    soft = plain.vth_low is None and rng.integers(4) == 0
+    return SoftReset(plain) if soft else plain
 
 
 def random_synapses(

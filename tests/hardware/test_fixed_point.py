@@ -8,7 +8,8 @@ from neuro.errors import UsageError
 from neuro.hardware import fixed_point
 from neuro.hardware.fixed_point import answers, run, worst_case_inputs
 from neuro.hardware.fixed_point_reference import run_sample
-from neuro.hardware.integer_graph import IntegerGraph
+from neuro.hardware.integer_graph import Cuba, IntegerGraph
+from neuro.hardware.microcode import SoftReset
 from tests.hardware.graphs import (
     integers,
     neurons,
@@ -54,6 +55,10 @@ def test_random_graphs_cover_what_they_are_meant_to():
     connections = [each for graph in graphs for each in graph.connections]
     kinds = {type(each.synapses).__name__ for each in connections}
     assert kinds == {"Dense", "Sparse", "Convolution"}
+    neurons_of = [p.neuron for graph in graphs for p in graph.populations.values()]
+    assert {type(neuron) for neuron in neurons_of} == {Cuba, SoftReset}
+    assert any(neuron.registers.vth_low is not None for neuron in neurons_of)
+    assert any(neuron.registers.interval for neuron in neurons_of)
     assert any(each.source == each.target for each in connections)
     assert any(each.delay.ndim for each in connections)
     assert {each.weight_exponent for each in connections} == {0, -2, 3}
@@ -84,6 +89,14 @@ def test_one_neuron_by_hand():
     assert recording.v["out"].ravel().tolist() == [0, 192, 0, 108]
     assert recording.spikes["out"].ravel().tolist() == [0, 0, 1, 0]
     assert recording.extremes["out"] == (3, 192, 240, 0, 0, 0)
+
+
+def test_a_soft_reset_by_hand():
+    plain = neurons(dv=0, vth=3)
+    graph = one_layer(np.array([[5]]), SoftReset(plain), 3)
+    recording = run(graph, {"in": np.ones((2, 1, 1), int)}, record=["out"])
+    assert recording.v["out"].ravel().tolist() == [0, 2 << 6, 4 << 6]
+    assert recording.spikes["out"].ravel().tolist() == [0, 1, 1]
 
 
 def test_decay_rounds_towards_zero():

@@ -15,7 +15,6 @@ import pytest
 from neuro.hardware.fixed_point import run
 from neuro.hardware.fixed_point_reference import run_sample
 from neuro.hardware.integer_graph import IntegerGraph
-
 from tests.hardware.graphs import neurons, one_layer
 
 
