@@ -11,6 +11,7 @@ Loihi's registers, and one time step is::
     s[t]  = v'[t] > (vth << 6),   v[t] = 0 where s[t] else v'[t]
 
     decay(x, d) = sign(x) * (|x| * (4096 - d) >> 12)
+    wrap24(x)   = x - 2^24 where x > 2^23, x + 2^24 where x <= -2^23, else x      once, as in Lava
     bias        = bias_mant << bias_exp
 
 A graph is stored as ``graph.json``, which names everything, beside ``graph.npz``, which holds the
@@ -27,45 +28,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuro.errors import DataError, UsageError, nearest
+from neuro.hardware.cuba import DECAY_BITS, STATE_SHIFT, WIDTH, Cuba, Integers, whole_numbers
+from neuro.hardware.microcode import SoftReset
 
-Integers: TypeAlias = NDArray[np.int32]
+__all__ = [
+    "DECAY_BITS",
+    "STATE_SHIFT",
+    "SYNAPSES",
+    "WIDTH",
+    "Connection",
+    "Convolution",
+    "Cuba",
+    "Decoding",
+    "Dense",
+    "IntegerGraph",
+    "Integers",
+    "Population",
+    "SoftReset",
+    "Source",
+    "Sparse",
+    "Synapses",
+    "kind_of",
+    "read_graph",
+    "target_shape",
+    "write_graph",
+]
 
 VERSION = 1
-WIDTH = 24
-"""Bits of synaptic current and membrane potential."""
-STATE_SHIFT = 6
-"""Weights and thresholds stand so many bits above the least bit of the state."""
-DECAY_BITS = 12
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Cuba:
-    """Registers of current-based LIF neurons; each a number or one for every neuron.
-
-    Args:
-        du: decay of the current, 0..4095; 4095 for a current that does not outlast its step, and -1
-            for one that never decays, which no chip's register holds.
-        dv: decay of the membrane potential, 0..4095; 4096 for none that is kept, likewise.
-        vth: threshold, 0..131071, in units of weights.
-        bias_mant: added to the potential at every step, -4096..4095, in units of the state.
-        bias_exp: by which the mantissa is shifted left, 0..7.
-        start: step before whose update u and v are zeroed, counted from 0; None for never. Layer
-            l of a feed-forward network hears its first input at step l: until then a bias alone
-            would drive it.
-    """
-
-    du: Integers
-    dv: Integers
-    vth: Integers
-    bias_mant: Integers = field(default_factory=lambda: np.zeros((), np.int32))
-    bias_exp: Integers = field(default_factory=lambda: np.zeros((), np.int32))
-    start: int | None = None
-
-    @property
-    def bias(self) -> NDArray[np.int64]:
-        """What is added to the potential, ``bias_mant << bias_exp``."""
-        shifted: NDArray[np.int64] = self.bias_mant.astype(np.int64) << self.bias_exp
-        return shifted
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -76,12 +65,20 @@ class Source:
         name: unique in a graph.
         shape: of one step.
         message_bits: 0 for spikes, 0 or 1; otherwise bits of the signed number that a graded spike
-            carries.
+            carries, its sign included.
     """
 
     name: str
     shape: tuple[int, ...]
     message_bits: int = 0
+
+    @property
+    def message_range(self) -> tuple[int, int]:
+        """Least and greatest number that a spike can carry."""
+        if not self.message_bits:
+            return 0, 1
+        half = 1 << (self.message_bits - 1)
+        return -half, half - 1
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -91,12 +88,28 @@ class Population:
     Args:
         name: unique in a graph.
         shape: of one step.
-        neuron: their registers, numbers or arrays that broadcast to ``shape``.
+        neuron: their registers, numbers or arrays that broadcast to ``shape``; of neurons in
+            microcode, inside what names the program.
     """
 
     name: str
     shape: tuple[int, ...]
-    neuron: Cuba
+    neuron: Cuba | SoftReset
+
+    @property
+    def cuba(self) -> Cuba:
+        """The registers of plain neurons, as Lava's LIF and Loihi 1 have them.
+
+        Raises:
+            UsageError: they are neurons in microcode.
+        """
+        if isinstance(self.neuron, SoftReset):
+            raise UsageError(
+                f"the neurons of {self.name!r} subtract their threshold at a spike, which needs "
+                "microcode of one's own on Loihi 2: Lava's LIF and Loihi 1 set the potential to "
+                'zero. Train with model.reset = "hard".'
+            )
+        return self.neuron
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -104,6 +117,9 @@ class Dense:
     """All-to-all synapses, both ends flattened in C order: ``weight[target, source]``."""
 
     weight: Integers
+
+    def __post_init__(self) -> None:
+        whole_numbers(self, "weight")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -119,6 +135,9 @@ class Sparse:
     starts: Integers
     sources: Integers
     weight: Integers
+
+    def __post_init__(self) -> None:
+        whole_numbers(self, "starts", "sources", "weight")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -138,6 +157,9 @@ class Convolution:
     padding: tuple[int, int] = (0, 0)
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
+
+    def __post_init__(self) -> None:
+        whole_numbers(self, "weight")
 
 
 Synapses: TypeAlias = Dense | Sparse | Convolution
@@ -167,6 +189,9 @@ class Connection:
     delay: Integers = field(default_factory=lambda: np.zeros((), np.int32))
     weight_exponent: int = 0
 
+    def __post_init__(self) -> None:
+        whole_numbers(self, "delay")
+
 
 Decoding: TypeAlias = Literal["spikes", "potential"]
 
@@ -182,7 +207,7 @@ class IntegerGraph:
         output: population that answers.
         decoding: its answer is the neuron with most spikes, or with the highest potential after the
             last step.
-        steps: time steps of one sample, those that the first input needs to reach the output
+        steps: time steps of one sample, those that the last input needs to reach the output
             included.
         metadata: what readers need not know: JSON.
 
@@ -310,7 +335,10 @@ def write_graph(graph: IntegerGraph, folder: Path) -> None:
         "populations": [
             {
                 **table("", population, "neuron"),
-                "neuron": {"kind": "cuba", **table(population.name, population.neuron)},
+                "neuron": {
+                    "kind": "cuba" if isinstance(population.neuron, Cuba) else "soft_reset",
+                    **table(population.name, population.neuron.registers),
+                },
             }
             for population in graph.populations.values()
         ],
@@ -340,7 +368,10 @@ def read_graph(folder: Path) -> IntegerGraph:
     path = folder / "graph.json"
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        with np.load(folder / "graph.npz", allow_pickle=False) as stored:
+        with (
+            (folder / "graph.npz").open("rb") as file,
+            np.load(file, allow_pickle=False) as stored,
+        ):
             arrays = {name: stored[name] for name in stored.files}
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{folder}: cannot read the integer graph: {error}.") from error
@@ -371,9 +402,11 @@ def _graph(record: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Int
     populations = []
     for table in record["populations"]:
         settings = dict(table["neuron"])
-        if settings.pop("kind") != "cuba":
-            raise DataError(f"{table['name']}: unknown kind of neuron {table['neuron']['kind']!r}.")
-        neuron = Cuba(**settings, **stored(table["name"]))
+        kind = settings.pop("kind")
+        if kind not in ("cuba", "soft_reset"):
+            raise DataError(f"{table['name']}: unknown kind of neuron {kind!r}.")
+        registers = Cuba(**{**settings, **stored(table["name"])})
+        neuron = registers if kind == "cuba" else SoftReset(registers)
         populations.append(
             Population(name=table["name"], shape=tuple(table["shape"]), neuron=neuron)
         )

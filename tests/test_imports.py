@@ -31,6 +31,7 @@ ALLOWED = {
     "graph": {"data", "layers", "surrogate", "kernels", "choices", "energy"},
     "config": {"models", "learning", "graph", "data", "encoding"},
     "training": {"config", "learning", "models", "layers", "graph", "data", "encoding"},
+    "export": {"layers", "neurons", "hardware"},
     "cli": {"config", "training", "learning", "models", "graph", "data", "kernels", "hardware"},
 }
 
