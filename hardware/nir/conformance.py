@@ -94,53 +94,92 @@ def conformance(
     inputs = np.asarray(samples, np.float32)
     if inputs.ndim != len(model.input_shape) + 2:
         raise UsageError(f"samples are (N, T, {model.input_shape}), got {inputs.shape}.")
-    expected = _expected(model, inputs)
-    with tempfile.TemporaryDirectory() as folder:
-        given = Path(folder) / "samples.npy"
-        np.save(given, inputs)
-        return [
-            _run(reader, Path(path), given, expected, python, model.dt, timeout)
-            for reader in readers
-        ]
+    job = Job(Path(path), inputs, expected_outputs(model, inputs), model.dt)
+    return [run_reader(reader, [job], python, timeout)[0] for reader in readers]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A file, samples ``(N, T, ...)`` for it, the outputs expected, and seconds of a step."""
+
+    file: Path
+    samples: NDArray[np.float32]
+    expected: NDArray[np.float64]
+    dt: float
 
 
 @torch.no_grad()
-def _expected(model: Interpreter, inputs: NDArray[np.float32]) -> NDArray[np.float64]:
-    outputs, _ = model.sequence(torch.tensor(inputs).transpose(0, 1))
+def expected_outputs(model: Interpreter, samples: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return what this package makes of samples."""
+    outputs, _ = model.sequence(torch.tensor(samples).transpose(0, 1))
     return outputs.transpose(0, 1).double().numpy()
 
 
-def _run(
-    reader: str,
-    path: Path,
-    samples: Path,
-    expected: NDArray[np.float64],
-    python: str,
-    dt: float,
-    timeout: float,
-) -> Row:
-    """Run one reader in a process of its own."""
-    made = samples.with_name(f"{reader}.npy")
-    # -P: the folder of the script holds modules that are called as the readers are
-    command = [python, "-P", str(_CHILD), reader, str(path), str(samples), str(made), repr(dt)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
-    except subprocess.TimeoutExpired:
-        return Row(reader, "", "timed out", None, f"after {timeout:g} s")
-    except OSError as error:
-        raise UsageError(f"cannot run {python}: {error.strerror}.") from error
-    try:
-        report = json.loads(done.stdout.splitlines()[-1])
-    except (IndexError, ValueError):
-        last = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        missing = any(last[-1].endswith(f"No module named {name!r}") for name in _NEEDED)
-        return Row(reader, "", "not installed" if missing else "refused", None, last[-1])
+def run_reader(reader: str, jobs: Sequence[Job], python: str, timeout: float) -> list[Row]:
+    """Run jobs in one reader, in one process.
+
+    Args:
+        reader: one of ``READERS``.
+        jobs: what to run.
+        python: the interpreter that has the reader.
+        timeout: seconds for all of them; jobs not done by then are timed out.
+
+    Raises:
+        UsageError: there is no such interpreter.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        tasks = []
+        for number, job in enumerate(jobs):
+            samples, outputs = place / f"samples{number}.npy", place / f"outputs{number}.npy"
+            np.save(samples, job.samples)
+            tasks.append(
+                {
+                    "file": str(job.file.resolve()),
+                    "samples": str(samples),
+                    "outputs": str(outputs),
+                    "dt": job.dt,
+                }
+            )
+        (place / "jobs.json").write_text(json.dumps(tasks), encoding="utf-8")
+        # -P: the folder of the script holds modules that are called as the readers are
+        command = [python, "-P", str(_CHILD), reader, str(place / "jobs.json")]
+        late = False
+        try:
+            done = subprocess.run(command, capture_output=True, timeout=timeout, cwd=folder)
+            out, problems = done.stdout, done.stderr
+            code = f"exit code {done.returncode}"
+        except subprocess.TimeoutExpired as error:
+            late, out, problems = True, error.stdout or b"", error.stderr or b""
+            code = f"after {timeout:g} s"
+        except OSError as error:
+            raise UsageError(f"cannot run {python}: {error.strerror}.") from error
+        reports = _reports(out)
+        last = (problems.decode("utf-8", "replace").strip().splitlines() or [code])[-1]
+        rows = []
+        for number, job in enumerate(jobs):
+            if number < len(reports):
+                rows.append(_row(reader, reports[number], place / f"outputs{number}.npy", job))
+            elif late:
+                rows.append(Row(reader, "", "timed out", None, code))
+            else:
+                bare = any(last.endswith(f"No module named {name!r}") for name in _NEEDED)
+                rows.append(Row(reader, "", "not installed" if bare else "refused", None, last))
+        return rows
+
+
+def _reports(out: bytes) -> list[dict[str, str]]:
+    lines = out.decode("utf-8", "replace").splitlines()
+    return [json.loads(line.removeprefix("report ")) for line in lines if line[:7] == "report "]
+
+
+def _row(reader: str, report: dict[str, str], outputs: Path, job: Job) -> Row:
     version = report.get("version", "")
     if "missing" in report:
         return Row(reader, version, "not installed", None, f"needs {report['missing']}")
     if "error" in report:
         return Row(reader, version, "refused", None, " ".join(report["error"].split()))
-    return _compared(reader, version, np.load(made), expected)
+    return _compared(reader, version, np.load(outputs), job.expected)
 
 
 _NEEDED = ("nir", "numpy", "torch")
@@ -160,6 +199,8 @@ def _compared(
     agreement = float(close.mean()) if close.size else 1.0
     unit = "spikes" if spikes else "summed output"
     detail = f"{made.sum():g} for {expected.sum():g} {unit}"
+    if not expected.any():
+        detail += ": silent, which shows little; give samples that make it fire"
     return Row(reader, version, "exact" if agreement == 1 else "differs", agreement, detail)
 
 

@@ -1,10 +1,11 @@
-"""Runs a ``.nir`` file in another framework's reader: what conformance starts as a child process.
+"""Runs ``.nir`` files in another framework's reader: what conformance starts as a child process.
 
-    python -P readers.py READER FILE SAMPLES OUTPUTS DT
+    python -P readers.py READER JOBS
 
 It needs nir, numpy, torch and the reader, and nothing of this package, so that any interpreter can
-run it. SAMPLES and OUTPUTS are ``.npy``, ``(N, T, ...)``. The last line it prints is JSON:
-``{"version": ...}`` and, if something failed, ``"missing"`` or ``"error"``.
+run it. JOBS is a JSON file, a list of ``{"file", "samples", "outputs", "dt"}``; samples and outputs
+are ``.npy``, ``(N, T, ...)``. For each job it prints a line of ``report`` and JSON: ``{"version"}``
+and, where something failed, ``"missing"`` or ``"error"``.
 """
 
 import contextlib
@@ -75,20 +76,27 @@ def run(reader: str, path: str, samples: np.ndarray[Any, Any], dt: float) -> np.
     return np.array(outputs)
 
 
-def main(reader: str, path: str, samples: str, outputs: str, dt: str) -> None:
-    """Run a file and write what came out."""
-    report: dict[str, str] = {}
-    warnings.simplefilter("ignore")
+def report(reader: str, job: dict[str, Any]) -> dict[str, str]:
+    """Do a job and say how it went."""
+    made: dict[str, str] = {}
     try:
-        report["version"] = importlib.metadata.version(reader)
+        made["version"] = importlib.metadata.version(reader)
         with contextlib.redirect_stdout(sys.stderr), torch.no_grad():
-            made = run(reader, path, np.load(samples), float(dt))
-        np.save(outputs, made)
+            outputs = run(reader, job["file"], np.load(job["samples"]), job["dt"])
+        np.save(job["outputs"], outputs)
     except (importlib.metadata.PackageNotFoundError, ImportError) as error:
-        report["missing"] = str(getattr(error, "name", None) or error)
+        made["missing"] = str(getattr(error, "name", None) or error)
     except Exception as error:  # whatever a reader raises is how it refuses
-        report["error"] = f"{type(error).__name__}: {error}"
-    print(json.dumps(report))
+        made["error"] = f"{type(error).__name__}: {error}"
+    return made
+
+
+def main(reader: str, jobs: str) -> None:
+    """Do all jobs."""
+    warnings.simplefilter("ignore")
+    with open(jobs, encoding="utf-8") as file:
+        for job in json.load(file):
+            print("report", json.dumps(report(reader, job)), flush=True)
 
 
 if __name__ == "__main__":
