@@ -42,7 +42,7 @@ class Row:
         reader: the framework.
         version: its version; empty where it is not installed.
         verdict: see the module.
-        agreement: share of outputs, over all steps and samples, that are equal; None if it gave none.
+        agreement: share of outputs, over all steps and samples, that are equal; None without any.
         detail: the reason, or the sums of outputs.
     """
 

@@ -246,22 +246,21 @@ class _Writer:
     def _linear_map(self, name: str, module: nn.Module, terms: Terms) -> None:
         before = self.network.shapes.get(self.network.sources[name][0], self.network.input_shape)
         shape = self.network.shapes[name]
-        kind = type(module)
-        if kind is AvgPool2d:
+        pooled = (*before[:1], 1, 1)
+        if isinstance(module, AvgPool2d):
             draft = _pool(module.size, module.size, shape)
-        elif kind is GlobalAvgPool2d:
-            pooled = (before[0], 1, 1)
+        elif isinstance(module, GlobalAvgPool2d):
             draft = _pool(before[1], before[2], pooled)
-        elif kind is Flatten:
+        elif isinstance(module, Flatten):
             draft = _flatten(before, shape)
-        elif kind is Delay:
+        elif isinstance(module, Delay):
             seconds = np.full(shape, module.steps * self.dt)
             draft = _Draft(nir.Delay, shape, {"delay": seconds})
         else:
             raise _no_form(name, module)
         inputs, gain = self._common(name, terms)
         last = self._add(name, draft.kind.__name__.lower(), draft, inputs)
-        if kind is GlobalAvgPool2d:
+        if isinstance(module, GlobalAvgPool2d):
             last = self._add(name, "flatten", _flatten(pooled, shape), {last: 1.0})
         self.values[name] = {last: gain}
 
@@ -272,9 +271,7 @@ class _Writer:
         relative = {source: each / gain for source, each in terms.items()}
         return self._unit_gains(name, relative), gain
 
-    def _absorb(
-        self, name: str, draft: _Draft, terms: Terms, gain: Numbers
-    ) -> tuple[Terms, Gain]:
+    def _absorb(self, name: str, draft: _Draft, terms: Terms, gain: Numbers) -> tuple[Terms, Gain]:
         """Bring a neuron's inputs to the gain its node has.
 
         Args:
@@ -409,8 +406,8 @@ def _convolution(name: str, module: Conv2d, before: tuple[int, ...]) -> dict[str
     height, width = module.kernel_size
     if height != width:
         raise UsageError(
-            f"node {name!r} has kernels of {height}x{width}: NIR works out shapes from their height "
-            "alone. Make them square, with zeros."
+            f"node {name!r} has kernels of {height}x{width}: NIR works out shapes from their "
+            "height alone. Make them square, with zeros."
         )
     if isinstance(module.padding, str) or module.padding_mode != "zeros":
         raise UsageError(

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +68,7 @@ def chain(*nodes: nir.NIRNode, shape: tuple[int, ...] = (8,)) -> nir.NIRGraph:
     named |= {f"{number}_{type(node).__name__}": node for number, node in enumerate(nodes, 1)}
     named["output"] = nir.Output(output_type=None)
     names = list(named)
-    return nir.NIRGraph(
-        nodes=named, edges=list(zip(names, names[1:], strict=False)), metadata={"dt": DT}
-    )
+    return nir.NIRGraph(nodes=named, edges=list(pairwise(names)), metadata={"dt": DT})
 
 
 def features() -> dict[str, Feature]:
@@ -121,7 +120,23 @@ def _recurrent() -> nir.NIRGraph:
     graph = _dense()
     inner = np.random.default_rng(8).normal(0, 0.4, (5, 5)) / (1 - DECAY)
     graph.nodes["back"] = nir.Linear(weight=inner.astype(np.float32))
-    graph.edges += [("2_LIF", "back"), ("back", "2_LIF")]
+    graph.edges[-1:-1] = [("2_LIF", "back"), ("back", "2_LIF")]
+    return graph
+
+
+def _branches(skip: bool) -> nir.NIRGraph:
+    """Two paths from the first neurons to the second: both weighted, or one of them bare."""
+    rng = np.random.default_rng(5)
+    inner = [
+        nir.Linear(weight=(rng.normal(0.2, 0.5, (5, 5)) / (1 - DECAY)).astype(np.float32))
+        for _ in range(2)
+    ]
+    graph = chain(nir.Linear(weight=weights()), lif((5,)), inner[0], lif((5,)))
+    if skip:
+        graph.edges.append(("2_LIF", "4_LIF"))
+    else:
+        graph.nodes["other"] = inner[1]
+        graph.edges += [("2_LIF", "other"), ("other", "4_LIF")]
     return graph
 
 
@@ -130,9 +145,7 @@ def _nested() -> nir.NIRGraph:
     return chain(nir.Linear(weight=weights()), inner)
 
 
-def _conv(
-    stride: int = 1, padding: Any = (1, 1), dilation: int = 1, groups: int = 1
-) -> nir.Conv2d:
+def _conv(stride: int = 1, padding: Any = (1, 1), dilation: int = 1, groups: int = 1) -> nir.Conv2d:
     drawn = np.random.default_rng(7).normal(0, 1, (4 if groups > 1 else 3, 2 // groups, 3, 3))
     return nir.Conv2d(
         input_shape=MAP[1:],
@@ -214,6 +227,8 @@ _BUILDERS: dict[str, Callable[[], nir.NIRGraph]] = {
     ),
     "loop LIF -> Linear -> LIF": _recurrent,
     "nested graph": _nested,
+    "connection past a layer": lambda: _branches(skip=True),
+    "two branches added up": lambda: _branches(skip=False),
     "Delay of 2 steps": lambda: chain(
         nir.Linear(weight=weights()), lif((5,)), nir.Delay(delay=_full((5,), 2 * DT))
     ),

@@ -152,8 +152,8 @@ def schedule(graph: FlatGraph, delayed: frozenset[str]) -> Schedule:
     missing = [name for name in graph.nodes if name not in state]
     if missing:
         raise UsageError(
-            f"node {missing[0]!r} is not reached from the Input {graph.input!r}; what drives itself "
-            "has no place here. Take it out of the graph."
+            f"node {missing[0]!r} is not reached from the Input {graph.input!r}; what drives "
+            "itself has no place here. Take it out of the graph."
         )
     order.reverse()
     # Delays known beforehand come first, for what they feed may stand anywhere.

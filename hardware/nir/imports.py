@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeAlias, cast
 
 import nir
 import numpy as np
@@ -33,7 +33,7 @@ from neuro.layers import (
 )
 
 Reset = Literal["hard", "soft"]
-Source = nir.NIRGraph | str | os.PathLike[str]
+Source: TypeAlias = "nir.NIRGraph | str | os.PathLike[str]"
 
 
 def from_nir(
@@ -44,7 +44,7 @@ def from_nir(
     lossy: bool = False,
     use_metadata: bool = True,
 ) -> Network | Interpreter:
-    """Return a NIR graph as a model: a ``Network`` where it is one of ours, else an ``Interpreter``.
+    """Return a NIR graph as a model: a ``Network`` where it can be one, else an ``Interpreter``.
 
     Both have ``initial_state``, ``step``, ``sequence`` and ``run``. A ``Network`` trains by every
     learning rule; an ``Interpreter`` (loops, neurons that differ, primitives that networks have
@@ -211,7 +211,8 @@ def _restore_scales(
             "factor" in each and each.get("folded_into") == own for each in sources
         ):
             continue
-        modules[names[name]] = Spiking(replace(layer.neuron, input_gain=float(gain)))
+        scaled: dict[str, Any] = {"input_gain": float(gain)}
+        modules[names[name]] = Spiking(replace(layer.neuron, **scaled))
         for source, metadata in zip(interpreter.sources[name], sources, strict=True):
             _unscale(cast(Synapse, modules[names[source]]), metadata["factor"])
 

@@ -12,7 +12,7 @@ from neuro.errors import DataError, UsageError
 from neuro.hardware.nir.flat import FlatGraph, Schedule, parameter, schedule
 from neuro.hardware.nir.formulas import WHOLE_STEPS
 from neuro.hardware.nir.modules import STATEFUL, DelayLine, Population, Reading, Shape, module_for
-from neuro.layers import NetworkState, Readout, ReadoutIntegrator, Spiking
+from neuro.layers import Delay, NetworkState, Readout, ReadoutIntegrator, Spiking
 from neuro.neurons import Neuron
 
 
@@ -57,7 +57,7 @@ class Interpreter(nn.Module):
     def module(self, name: str) -> nn.Module | None:
         """Return what computes a node; None for ends of graphs, which only add up."""
         key = _key(name)
-        return self.nodes[key] if key in self.nodes else None
+        return self.nodes[key] if key in self.nodes else None  # noqa: SIM401 (no dict)
 
     @property
     def neuron_nodes(self) -> dict[str, Spiking | Population]:
@@ -90,7 +90,9 @@ class Interpreter(nn.Module):
             module = self.module(name)
             shape = (batch_size, *self.shapes[name])
             if isinstance(module, STATEFUL):
-                holder = module.neuron if isinstance(module, Spiking | ReadoutIntegrator) else module
+                holder = (
+                    module.neuron if isinstance(module, Spiking | ReadoutIntegrator) else module
+                )
                 state[name] = holder.zeros(shape, device=device, dtype=dtype)
         for source, _ in sorted(self.plan.late):
             shape = (batch_size, *self.shapes[source])
@@ -98,7 +100,7 @@ class Interpreter(nn.Module):
         return state
 
     def step(self, x: Tensor, state: NetworkState) -> tuple[Tensor, NetworkState]:
-        """Advance one time step: ``x (B, *input_shape)`` -> what the Output hears, and the state."""
+        """Advance one time step: ``x (B, *input_shape)`` -> the Output's values, and the state."""
         values, state = self.advance(x, state)
         return values[self.output], state
 
@@ -159,8 +161,11 @@ class Interpreter(nn.Module):
         after: NetworkState = {}
         for name in self.plan.order:
             module = self.module(name)
-            total = _total([inputs] if name == self.graph.input else
-                           [values[source] for source in self.sources[name]])
+            total = _total(
+                [inputs]
+                if name == self.graph.input
+                else [values[source] for source in self.sources[name]]
+            )
             if module is None:
                 values[name] = total
             elif isinstance(module, STATEFUL):
@@ -208,7 +213,7 @@ class Interpreter(nn.Module):
             self.shapes[name] = shape
             return
         module = module_for(name, node, shape, reading)
-        if name in self.plan.early and not isinstance(module, DelayLine):
+        if name in self.plan.early and isinstance(module, Delay):
             module = DelayLine(torch.full(shape, module.steps))
         self.nodes[_key(name)] = module
         self.shapes[name] = shape
@@ -238,8 +243,8 @@ class Interpreter(nn.Module):
                 expected = reads if module is not None and reads else self.shapes[name]
                 if self.shapes[source] != expected:
                     raise DataError(
-                        f"the loop from {source!r} brings {self.shapes[source]} into node {name!r}, "
-                        f"which reads {expected}."
+                        f"the loop from {source!r} brings {self.shapes[source]} into node "
+                        f"{name!r}, which reads {expected}."
                     )
         said = _declared(self.output, self.graph.nodes[self.output], "output_type", "output")
         if said and said != self.shapes[self.output]:
@@ -269,7 +274,8 @@ def _delayed(graph: FlatGraph, dt: float) -> frozenset[str]:
     return frozenset(
         name
         for name, node in graph.nodes.items()
-        if isinstance(node, nir.Delay) and np.all(parameter(node, "delay") >= dt * (1 - WHOLE_STEPS))
+        if isinstance(node, nir.Delay)
+        and np.all(parameter(node, "delay") >= dt * (1 - WHOLE_STEPS))
     )
 
 

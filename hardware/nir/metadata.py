@@ -2,10 +2,9 @@
 
 Graph: ``dt`` (s), ``format``, ``source``, ``source_version``, ``target`` (dialect), ``reset``, and
 ``seed`` where given. A node: ``name`` of the network's node; a neuron also its decays as trained,
-``inclusive``, ``reset_mode``, ``detach_reset``, ``surrogate`` with its sharpness, and ``input_gain``
-where weights were scaled for it; a synapse then has ``factor`` and ``folded_into``.
-
-Parameters rule: metadata that disagree with them are an error.
+``inclusive``, ``reset_mode``, ``detach_reset``, ``surrogate`` with its parameters, ``scale`` of what
+it emits, and ``input_gain`` where weights were scaled for it; a synapse then has ``factor`` and
+``folded_into``. Decays that disagree with the time constants are an error.
 """
 
 from collections.abc import Mapping
@@ -73,7 +72,9 @@ def spiking_arguments(metadata: Mapping[str, Any], where: str) -> dict[str, Any]
             kind: type[Surrogate] = SURROGATES[name]
             found["surrogate"] = kind(**{key: float(value) for key, value in parameters.items()})
         except (KeyError, TypeError) as error:
-            raise DataError(f"{where}: no such surrogate gradient: {name!r} {parameters}.") from error
+            raise DataError(
+                f"{where}: no such surrogate gradient: {name!r} {parameters}."
+            ) from error
     return found
 
 

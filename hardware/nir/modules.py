@@ -12,7 +12,6 @@ from typing import Any
 import nir
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -80,8 +79,8 @@ class Reading:
 class CubaLI(Dynamics[CurrentState]):
     """Leaky integrator behind a synaptic current; its output is its potential::
 
-        i[t] = current_decay * i[t-1] + input_gain * I[t]
-        v[t] = voltage_decay * v[t-1] + i[t]
+    i[t] = current_decay * i[t-1] + input_gain * I[t]
+    v[t] = voltage_decay * v[t-1] + i[t]
     """
 
     state_type = CurrentState
@@ -111,7 +110,9 @@ class Population(nn.Module):
     which is ``-v_leak`` from there.
     """
 
-    def __init__(self, neuron: Dynamics[Any], numbers: Mapping[str, Tensor], v_leak: Tensor) -> None:
+    def __init__(
+        self, neuron: Dynamics[Any], numbers: Mapping[str, Tensor], v_leak: Tensor
+    ) -> None:
         super().__init__()
         self._neuron = neuron
         self.names = tuple(numbers)
@@ -126,7 +127,9 @@ class Population(nn.Module):
 
     def zeros(self, shape: Sequence[int], *, device: Any = None, dtype: Any = None) -> Any:
         state = self.neuron.zeros(shape, device=device, dtype=dtype)
-        return state._replace(membrane_potential=state.membrane_potential - self.v_leak)
+        return state._replace(
+            membrane_potential=state.membrane_potential - self.get_buffer("v_leak")
+        )
 
     def forward(self, current: Tensor, state: Any) -> tuple[Tensor, Any]:
         output, state = self.neuron.step(current, state)
@@ -137,7 +140,7 @@ class Population(nn.Module):
         return self._sent(output), state
 
     def _sent(self, output: Tensor) -> Tensor:
-        return output if isinstance(self._neuron, Neuron) else output + self.v_leak
+        return output if isinstance(self._neuron, Neuron) else output + self.get_buffer("v_leak")
 
 
 class DelayLine(nn.Module):
@@ -339,7 +342,9 @@ def _padding(where: str, padding: Any, settings: dict[str, Any], axes: int) -> A
         raise DataError(f"{where}: padding {text!r}; expected numbers, 'same' or 'valid'.")
     if any(step != 1 for step in settings["stride"]):
         raise DataError(f"{where}: padding 'same' and a stride of {settings['stride']}.")
-    reach = [d * (k - 1) for d, k in zip(settings["dilation"], settings["kernel_size"], strict=True)]
+    reach = [
+        d * (k - 1) for d, k in zip(settings["dilation"], settings["kernel_size"], strict=True)
+    ]
     return "same" if any(each % 2 for each in reach) else tuple(each // 2 for each in reach)
 
 
@@ -410,8 +415,8 @@ def _decay(
     if np.any(decay < -1e-6):
         reading.lose(
             where,
-            f"{tau_name} is {tau.min():g} s, shorter than the time step of {reading.dt:g} s. (norse "
-            "1.1.0 writes time constants multiplied by its dt: read such files with the square of "
+            f"{tau_name} is {tau.min():g} s, shorter than the time step of {reading.dt:g} s. "
+            "(norse 1.1.0 writes time constants multiplied by its dt: read such files with the square of "
             "that dt.)",
         )
     decay = np.clip(decay, 0, 1)
@@ -444,7 +449,7 @@ def _neuron(where: str, node: Any, shape: Shape, reading: Reading) -> nn.Module:
             numbers["decay"] = np.ones(shape)
     if kind not in _SPIKING:
         return _population(_INTEGRATORS[kind](), numbers, v_leak)
-    arguments = {"reset_mode": "hard", "inclusive": False}
+    arguments: dict[str, Any] = {"reset_mode": "hard", "inclusive": False}
     if reading.metadata:
         arguments |= spiking_arguments(node.metadata, where)
     if reading.reset is not None:

@@ -121,7 +121,7 @@ def retime(graph: nir.NIRGraph, before: float, after: float) -> None:
 
 
 def unit_gain(graph: nir.NIRGraph, dt: float) -> None:
-    """Give every spiking neuron the gain per step that readers expect, in another unit of potential.
+    """Give spiking neurons the gain per step that readers expect, in another unit of potential.
 
     ``r = 1`` for LIF, ``1/dt`` for IF, ``tau_mem/dt`` and ``w_in = tau_syn/dt`` for CubaLIF. A
     potential ``k`` times larger has its threshold, reset and leak divided by ``k``.

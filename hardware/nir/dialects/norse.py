@@ -2,7 +2,8 @@
 
 norse takes ``r`` of LIF for 1 and that of IF for ``1/dt``, resets to 0, and leaves out what it does
 not know (average pools, delays, integrators) without a word. It flattens the batch along with the
-rest: run one sample at a time.
+rest: run one sample at a time. Nodes run in the order in which a walk along the edges first meets
+them, so that of two branches that join again, the join would run before the second one.
 """
 
 from itertools import pairwise
@@ -22,7 +23,7 @@ from neuro.hardware.nir.dialects.base import (
     unit_gain,
     unpadded_sums,
 )
-from neuro.hardware.nir.flat import parameter
+from neuro.hardware.nir.flat import flatten, parameter, schedule
 
 PASSING = (nir.Flatten, nir.SumPool2d)
 WEIGHTED = (nir.Linear, nir.Affine, nir.Conv1d, nir.Conv2d)
@@ -89,10 +90,40 @@ def _convolution(pool: nir.AvgPool2d) -> nir.Conv2d:
     )
 
 
+def order_edges(graph: nir.NIRGraph, dt: float) -> None:
+    """Sort the edges so that a walk along them, depth first, meets the Output last."""
+    flat = flatten(graph)
+    order = [name for name in schedule(flat, frozenset()).order if name != flat.output]
+    place = {name: number for number, name in enumerate([*order, flat.output])}
+    graph.edges = sorted(graph.edges, key=lambda edge: (place[edge[0]], place[edge[1]]))
+
+
+def runs_in_order(graph: nir.NIRGraph) -> str | None:
+    """Refuse graphs in which the reader would run a node before what it reads."""
+    flat = flatten(graph)
+    late = schedule(flat, frozenset()).late
+    met: dict[str, int] = {}
+    waiting = [flat.input]
+    while waiting:
+        name = waiting.pop()
+        if name not in met:
+            met[name] = len(met)
+            waiting += reversed(flat.readers(name))
+    for source, target in flat.edges:
+        if (met[source] < met[target]) == ((source, target) in late):
+            return (
+                f"node {target!r} joins branches, and the reader would run it before {source!r}, "
+                "on what that sent a step earlier"
+            )
+    if met[flat.output] != len(met) - 1:
+        return f"the reader would take the Output to be {max(met, key=lambda each: met[each])!r}"
+    return None
+
+
 NORSE = Dialect(
     name="norse",
     description="norse 1.1: resets to 0, leaks to 0, no delays; pass dt to its from_nir",
-    rewrites=(unit_gain, sums_for_averages),
+    rewrites=(unit_gain, sums_for_averages, order_edges),
     checks=(
         no_leak_potential,
         no_reset_potential,
@@ -105,4 +136,5 @@ NORSE = Dialect(
         refuse((nir.LI, nir.I, nir.CubaLI), "the reader computes integrators otherwise, or not"),
         refuse((nir.Scale, nir.Threshold, nir.Conv1d), "the reader leaves it out"),
     ),
+    graph_checks=(runs_in_order,),
 )

@@ -3,7 +3,7 @@
 sinabs counts time constants in steps, solves the leak exactly, takes inputs at full gain and
 subtracts thresholds::
 
-    v[t] = exp(-1/tau) v[t-1] + I[t]        s[t] = floor(v[t] / threshold)        v[t] -= threshold s
+    u[t] = exp(-1/tau) v[t-1] + I[t]    s[t] = floor(u[t] / threshold)    v[t] = u[t] - threshold s
 
 so a file for it says other things than NIR does; its metadata note ``dynamics = "exponential"``, by
 which this package reads it. A neuron far above its threshold fires more than once in a step there,

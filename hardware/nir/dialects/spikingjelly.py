@@ -1,7 +1,7 @@
 """For ``spikingjelly.activation_based.nir_exchange.import_from_nir(graph, dt=...)``.
 
-It fires at ``v >= threshold`` where NIR says ``v > v_threshold``: thresholds are written as the next
-larger number in single precision.
+It fires at ``v >= threshold`` where NIR says ``v > v_threshold``: thresholds are written as the
+next larger number in single precision.
 """
 
 import nir
