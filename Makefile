@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check bench bench-peers clean
+.PHONY: help demo test test-slow check bench bench-peers nir-readers clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -34,6 +34,8 @@ bench-peers: $(VENV)-peers/.peers  ## time training and layers beside other fram
 	$(VENV)-peers/bin/python -m benchmarks.speed --peers
 	$(VENV)-peers/bin/python -m benchmarks.layers --peers --scaling
 	$(VENV)-peers/bin/python -m benchmarks.kept --peers
+
+nir-readers: $(VENV)-readers/.readers  ## install the frameworks that NIR files are tried in
 
 clean:  ## remove builds and caches; virtual environments and runs/ stay
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -69,11 +71,20 @@ $(VENV)/.installed-dev: $(VENV)/.build-tools pyproject.toml
 # Without their dependencies: they declare torchvision and torchaudio, which fail at import beside a
 # CPU build of torch, and a chip's toolkit; none is needed for what is compared. What they do import
 # is named here.
-PEERS := spikingjelly snntorch==1.0.0 norse==1.1.0 sinabs==3.1.3 \
-  loguru nir==1.0.8 nirtorch==2.6 pbr==7.1.3 tqdm
+PEERS := spikingjelly snntorch norse sinabs loguru nir nirtorch pbr tqdm
 
 $(VENV)-peers/.peers: constraints.txt pyproject.toml Makefile
 	$(MAKE) VENV=$(VENV)-peers $(VENV)-peers/.installed
 	$(VENV)-peers/bin/python -m pip install -qq --disable-pip-version-check -c constraints.txt \
 	  --no-deps $(PEERS)
+	@touch $@
+
+# The same packages alone, in an environment that takes everything else from $(VENV).
+$(VENV)-readers/.readers: $(VENV)/.installed-test constraints.txt Makefile
+	$(BIN)/python -m venv --clear --without-pip $(VENV)-readers
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > $$( \
+	  $(VENV)-readers/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+	  )/beneath.pth
+	$(BIN)/python -m pip --python $(VENV)-readers/bin/python install -qq \
+	  --disable-pip-version-check -c constraints.txt --no-deps $(PEERS)
 	@touch $@

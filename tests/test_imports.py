@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ALLOWED = {
     "kernels": set(),
     "hardware": set(),
+    "hardware.nir": {"layers", "neurons", "surrogate"},
     "energy": {"hardware"},
     "errors": set(),
     "choices": set(),
@@ -32,12 +33,21 @@ ALLOWED = {
     "config": {"models", "learning", "graph", "data", "encoding"},
     "training": {"config", "learning", "models", "layers", "graph", "data", "encoding"},
     "export": {"layers", "neurons", "hardware"},
-    "cli": {"config", "training", "learning", "models", "graph", "data", "kernels", "hardware"},
+    "cli": {"config", "training", "learning", "models", "graph", "data", "kernels", "hardware"}
+    | {"hardware.nir", "export"},
 }
 
 # Packages that not everyone has, and the modules that may import each; they load when chosen.
 # Numba writes its code with llvmlite and requires it.
-OPTIONAL: dict[str, str] = {"triton": "neuro.kernels.*.gpu", "llvmlite": "neuro.kernels.*"}
+OPTIONAL: dict[str, str] = {
+    "triton": "neuro.kernels.*.gpu",
+    "llvmlite": "neuro.kernels.*",
+    "nir": "neuro.hardware.nir*",
+    "norse": "neuro.hardware.nir.readers",
+    "sinabs": "neuro.hardware.nir.readers",
+    "snntorch": "neuro.hardware.nir.readers",
+    "spikingjelly": "neuro.hardware.nir.readers",
+}
 
 # What makes `neuro --help` slow; the commands import it inside their functions.
 HEAVY = {"torch", "numpy", "numba", "matplotlib", "sklearn", "h5py", "scipy", "networkx"}
@@ -81,7 +91,7 @@ def at_import_time(tree: ast.Module) -> ast.Module:
 
 def forbidden(part: str, tree: ast.AST) -> set[str]:
     """Return the parts of neuro that ``part`` imports against the law."""
-    used = {name.split(".")[1] for name in imported(tree) if name.startswith("neuro.")}
+    used = {part_of(name) for name in imported(tree) if name.startswith("neuro.")}
     parts_known = used & ALLOWED.keys()
     may = ALLOWED[part] | {part} | (set() if part == "kernels" else {"errors"})
     return parts_known - may
@@ -89,6 +99,9 @@ def forbidden(part: str, tree: ast.AST) -> set[str]:
 
 def part_of(module: str) -> str | None:
     """Return the part a module belongs to; ``None`` for neuro/__init__ and __main__."""
+    inner = ".".join(module.split(".")[1:3])
+    if inner in ALLOWED:
+        return inner
     name = module.split(".")[1]
     return None if name.startswith("__") else name
 
@@ -119,6 +132,9 @@ def test_a_module_imports_only_what_its_part_may(module):
         ("models", "def f():\n    import neuro.learning.rule", {"learning"}),
         ("training", "from neuro import cli", {"cli"}),
         ("learning", "from neuro.models import MODELS", set()),
+        ("hardware", "from neuro.hardware.nir import to_nir", {"hardware.nir"}),
+        ("hardware", "from neuro.layers import Network", {"layers"}),
+        ("hardware.nir", "from neuro.layers import Network", set()),
     ],
 )
 def test_the_check_itself_sees_breaches(part, code, found):
