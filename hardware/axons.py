@@ -310,14 +310,11 @@ class ConvolutionAfferents:
         boxes = self._boxes(start, stop)
         kinds, kind_of = self._shares(boxes)
         lists = self._lists(boxes, kinds)
-        reached = [
-            (
-                group * self._group_sources * self._positions
-                + np.arange(self._group_sources)[:, None] * self._positions
-                + np.flatnonzero(lists[kind])
-            ).reshape(-1)
-            for group, kind in enumerate(kind_of)
-        ]
+        reached = []
+        for kind, row in enumerate(lists):
+            first = np.flatnonzero(kind_of == kind) * self._group_sources
+            channels = (first[:, None] + np.arange(self._group_sources)).reshape(-1, 1)
+            reached.append((channels * self._positions + np.flatnonzero(row)).reshape(-1))
         return np.concatenate(reached)
 
 

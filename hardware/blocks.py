@@ -117,8 +117,9 @@ def _longest_delays(connection: Connection, order: Indices) -> Indices:
         longest = np.zeros(len(order), np.int64)
         targets = np.repeat(np.arange(len(order)), np.diff(synapses.starts))
         np.maximum.at(longest, targets, delay)
-        return longest[order]
-    return delay.max(axis=1, initial=0)[order]
+    else:
+        longest = delay.max(axis=1, initial=0)
+    return longest[order]
 
 
 def _registers(

@@ -96,7 +96,7 @@ class _Packer:
         """Pack everything once, and return the cores with the output axons they came to."""
         self._cores, self._room = [], _Room(self._budgets)
         self._thought = dict(self._fan_out)
-        for population in reversed(self._populations.values()):
+        for population in reversed(list(self._populations.values())):
             blocks = self._cut(population, self._output_axons(population))
             for each in population.inputs:
                 if each.number not in self._fan_out:
