@@ -416,6 +416,26 @@ def test_populations_that_drive_each_other_are_settled():
     check(graph, placement)
 
 
+def test_an_index_reaches_over_the_neurons_before_in_the_core():
+    # 8 neurons that all read one source, after 60 or 50 others: 6 bits tell 64 neurons apart
+    synapses = Sparse(starts=integers(np.arange(9)), sources=integers(np.zeros(8)), weight=mixed(8))
+    for others, synapse_bits in ((50, 8 + 6), (60, 8 + 7)):
+        graph = network(
+            {"in": (1,)},
+            [population("indexed", (8,)), population("others", (others,))],
+            [
+                Connection(source="in", target="indexed", synapses=synapses),
+                dense("in", "others", (others, 1)),
+            ],
+        )
+        placement = place(graph, LOIHI1)
+        (core,) = placement.cores
+        assert [block.population for block in core.blocks] == ["others", "indexed"]
+        whole_words = -(-(8 * synapse_bits + 10) // 64)
+        assert core.load.synapse_bits == (whole_words + -(-(others * 8 + 10) // 64)) * 64
+        check(graph, placement)
+
+
 def test_delays_are_counted_by_neuron_and_by_bit():
     delay = np.zeros((10, 4), np.int32)
     delay[7, 2] = 5
