@@ -5,17 +5,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from neuro.hardware.axons import (
-    Afferents,
-    Indices,
-    afferents,
-    index_bits,
-    list_bits,
-    places,
-    synapse_format,
-)
+from neuro.hardware.axons import Afferents, afferents, places
 from neuro.hardware.cores import Load
 from neuro.hardware.integer_graph import Connection, IntegerGraph, Sparse
+from neuro.hardware.synapse_memory import Indices, index_bits, list_bits, synapse_format
 
 
 @dataclass(frozen=True)

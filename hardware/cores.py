@@ -4,9 +4,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from neuro.errors import UsageError
-from neuro.hardware.axons import SynapseFormat
 from neuro.hardware.constraints import Violation
 from neuro.hardware.profile import HardwareProfile, Quantity
+from neuro.hardware.synapse_memory import SynapseFormat
 
 ADVICE = {
     "neurons": "Make the population smaller.",

@@ -17,11 +17,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from neuro.hardware.axons import Indices
 from neuro.hardware.blocks import Block, CutPopulation
 from neuro.hardware.constraints import ConstraintError
 from neuro.hardware.cores import CoreBudgets, Load
 from neuro.hardware.integer_graph import IntegerGraph
+from neuro.hardware.synapse_memory import Indices
 
 ROUNDS = 64
 """Until what connections that run back take of output axons must be settled."""

@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuro.errors import UsageError
-from neuro.hardware.axons import Indices, cut_by_position, places
+from neuro.hardware.axons import cut_by_position, places
 from neuro.hardware.blocks import Block, CutPopulation
 from neuro.hardware.constraints import ConstraintError, Violation, require
 from neuro.hardware.cores import KERNELS, LAYOUT, ChipLayout, CoreBudgets, Load
 from neuro.hardware.integer_graph import Convolution, IntegerGraph
 from neuro.hardware.packing import PackedCore, pack
 from neuro.hardware.profile import HardwareProfile
+from neuro.hardware.synapse_memory import Indices
 from neuro.hardware.traffic import Route, routes
 
 Packing = Literal["whole", "tight"]
@@ -165,29 +166,25 @@ class Placement:
 
     def table(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
         """Return header and rows, one for each run of cores that hold alike."""
-        header = ("cores", "chip", "holds", *(name.replace("_", " ") for name in self.limits))
-        rows: list[tuple[str, ...]] = []
         runs: list[list[Core]] = []
         for core in self.cores:
             if runs and _alike(runs[-1][-1], core):
                 runs[-1].append(core)
             else:
                 runs.append([core])
-        for run in runs:
-            first, last = run[0], run[-1]
-            names = f"{first.number}" if first is last else f"{first.number}-{last.number}"
-            used = first.load.used()
-            rows.append(
-                (
-                    names,
-                    f"{first.chip}",
-                    " + ".join(dict.fromkeys(block.population for block in first.blocks)),
-                    *(f"{used[name]:,} ({first.utilisation[name]:.0%})" for name in self.limits),
-                )
-            )
-        return (*header, "fullest"), [
-            (*row, run[0].fullest[0].replace("_", " ")) for row, run in zip(rows, runs, strict=True)
-        ]
+        resources = (name.replace("_", " ") for name in self.limits)
+        header = ("cores", "chip", "holds", *resources, "fullest")
+        return header, [self._row(run[0], run[-1]) for run in runs]
+
+    def _row(self, first: Core, last: Core) -> tuple[str, ...]:
+        used = first.load.used()
+        return (
+            f"{first.number}" if first is last else f"{first.number}-{last.number}",
+            f"{first.chip}",
+            " + ".join(dict.fromkeys(block.population for block in first.blocks)),
+            *(f"{used[name]:,} ({first.utilisation[name]:.0%})" for name in self.limits),
+            first.fullest[0].replace("_", " "),
+        )
 
 
 def place(

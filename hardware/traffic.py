@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuro.errors import UsageError
-from neuro.hardware.axons import Indices, afferents
+from neuro.hardware.axons import afferents
 from neuro.hardware.blocks import Block
 from neuro.hardware.cores import ChipLayout
 from neuro.hardware.integer_graph import IntegerGraph
+from neuro.hardware.synapse_memory import Indices
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,12 @@
-"""Lists of synapses: how many bits they take, and which neurons they reach."""
+"""Lists of synapses: how many bits they take."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neuro.hardware.axons import index_bits, list_bits, synapse_format
 from neuro.hardware.integer_graph import Connection, Dense
+from neuro.hardware.synapse_memory import index_bits, list_bits, synapse_format
 
 
 def bits(synapses, synapse_bits):
