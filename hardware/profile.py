@@ -1,6 +1,7 @@
 """Hardware profiles: TOML files of quantities, none without a unit, a kind, a source and a year.
 
-A profile is a name, and one table per quantity::
+A profile is a name, one table per quantity, and under ``limits`` what a network may ask of the
+chip::
 
     name = "loihi1"
 
@@ -12,19 +13,23 @@ A profile is a name, and one table per quantity::
     year = 2018
     low = 23.6                      # optional, as are high and note
     note = "lower bound"
+
+    [limits.neurons_per_core]
+    value = 1024
+    ...
 """
 
 import math
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, cast, get_args
 
 from neuro.errors import DataError, UsageError, nearest
 
-Kind = Literal["measured", "simulated", "published", "assumed"]
+Kind = Literal["measured", "simulated", "published", "secondary", "unpublished", "assumed"]
 KINDS: tuple[str, ...] = get_args(Kind)
 
 _PROFILES = Path(__file__).parent / "profiles"
@@ -51,7 +56,8 @@ class Quantity:
         value: the number, finite.
         unit: its unit; a count names what it counts.
         kind: measured on the chip, simulated before it, published (a stated property of the
-            design), or assumed.
+            design), secondary (from who quotes or implements the design, not from its maker),
+            unpublished (there is no public number; this one stands in for it), or assumed.
         source: the publication, precise to the table or page.
         year: year of the source.
         note: what the number leaves open.
@@ -70,19 +76,27 @@ class Quantity:
 
 @dataclass(frozen=True)
 class HardwareProfile:
-    """A named set of quantities; ``profile["name"]`` is one of them."""
+    """A named set of quantities, ``profile["name"]``, and of limits, ``profile.limit("name")``."""
 
     name: str
     quantities: Mapping[str, Quantity]
+    limits: Mapping[str, Quantity] = field(default_factory=lambda: MappingProxyType({}))
 
     def __getitem__(self, quantity: str) -> Quantity:
         """Return the quantity, or raise UsageError naming the closest one there is."""
-        if quantity not in self.quantities:
+        return self._known(quantity, self.quantities, "quantity")
+
+    def limit(self, name: str) -> Quantity:
+        """Return the limit, or raise UsageError naming the closest one there is."""
+        return self._known(name, self.limits, "limit")
+
+    def _known(self, name: str, there: Mapping[str, Quantity], what: str) -> Quantity:
+        if name not in there:
             raise UsageError(
-                f'Profile {self.name} has no "{quantity}".{nearest(quantity, self.quantities)} '
-                f"It has: {', '.join(sorted(self.quantities))}."
+                f'Profile {self.name} has no {what} "{name}".{nearest(name, there)} '
+                f"It has: {', '.join(sorted(there)) or 'none'}."
             )
-        return self.quantities[quantity]
+        return there[name]
 
 
 def profile_names() -> list[str]:
@@ -120,10 +134,20 @@ def read_profile(path: Path) -> HardwareProfile:
     name = content.pop("name", None)
     if not isinstance(name, str) or not name:
         raise DataError(f'{path}: expected name = "..." at the top, got {name!r}.')
-    if not content:
+    limits = content.pop("limits", {})
+    if not isinstance(limits, dict):
+        raise DataError(f"{path}: expected tables [limits.<name>], got limits = {limits!r}.")
+    if not content and not limits:
         raise DataError(f"{path}: the profile holds no quantity; expected one table for each.")
-    quantities = {key: _quantity(f"{path}: [{key}]", table) for key, table in content.items()}
-    return HardwareProfile(name, MappingProxyType(quantities))
+    return HardwareProfile(
+        name, _quantities(f"{path}: ", content), _quantities(f"{path}: ", limits, "limits.")
+    )
+
+
+def _quantities(path: str, tables: Mapping[str, Any], group: str = "") -> Mapping[str, Quantity]:
+    return MappingProxyType(
+        {name: _quantity(f"{path}[{group}{name}]", table) for name, table in tables.items()}
+    )
 
 
 def _quantity(where: str, table: Any) -> Quantity:

@@ -90,7 +90,7 @@ def test_a_missing_file_is_named(tmp_path):
 def test_every_profile_that_comes_along_reads(name):
     profile = load_profile(name)
     assert profile.name == name
-    assert profile.quantities
+    assert profile.quantities or profile.limits
 
 
 def test_loihi1_says_that_its_energies_are_simulated():
@@ -109,10 +109,90 @@ def test_loihi1_says_that_its_energies_are_simulated():
 
 
 def test_unknown_names_are_answered_with_the_nearest():
-    with pytest.raises(UsageError, match=r'No hardware profile "loihi".*Did you mean "loihi1"'):
-        load_profile("loihi")
+    with pytest.raises(UsageError, match=r'No hardware profile "lohi1".*Did you mean "loihi1"'):
+        load_profile("lohi1")
     with pytest.raises(UsageError, match='Did you mean "synaptic_operation_energy"'):
         load_profile("loihi1")["synaptic_operation_enrgy"]
+    with pytest.raises(UsageError, match=r'no limit "neuron_per_core".*"neurons_per'):
+        load_profile("loihi1").limit("neuron_per_core")
+
+
+def test_loihi2_has_no_energies():
+    with pytest.raises(UsageError, match=r"Profile loihi2 has no quantity .* It has: none"):
+        load_profile("loihi2")["synaptic_operation_energy"]
+
+
+def test_limits_stand_apart_from_quantities(tmp_path):
+    path = write(tmp_path)
+    path.write_text(path.read_text().replace("[energy]", "[limits.cores]"), encoding="utf-8")
+    profile = read_profile(path)
+    assert profile.limit("cores").value == 23.6
+    assert not profile.quantities
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        ("limits = 3", "expected tables"),
+        ("[limits]\ncores = 3", r"\[limits.cores\]: expected a table"),
+        ("[limits.cores]\nvalue = 3", r'\[limits.cores\]: "unit" is missing'),
+    ],
+)
+def test_a_limit_is_as_complete_as_a_quantity(tmp_path, limits, message):
+    path = tmp_path / "chip.toml"
+    path.write_text(f'name = "x"\n{limits}', encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        read_profile(path)
+
+
+def test_limits_of_loihi1_are_those_of_its_sources():
+    limits = {name: each.value for name, each in load_profile("loihi1").limits.items()}
+    assert limits == {
+        "cores": 128,
+        "tile_columns": 8,
+        "tile_rows": 4,
+        "cores_per_tile": 4,
+        "neurons_per_core": 1024,
+        "input_axons_per_core": 4096,
+        "output_axons_per_core": 4096,
+        "synapse_bits_per_core": 16384 * 64,
+        "delay_slots_per_core": 8 * 1024,
+        "decay_groups_per_core": 32,
+        "threshold_groups_per_core": 8,
+        "synapse_formats_per_core": 8,
+        "du_minimum": 0,
+        "du_maximum": 4095,
+        "dv_minimum": 0,
+        "dv_maximum": 4095,
+        "vth_minimum": 0,
+        "vth_maximum": 131071,
+        "bias_mantissa_minimum": -4096,
+        "bias_mantissa_maximum": 4095,
+        "bias_exponent_minimum": 0,
+        "bias_exponent_maximum": 7,
+        "delay_minimum": 0,
+        "delay_maximum": 62,
+        "weight_exponent_minimum": -7,
+        "weight_exponent_maximum": 7,
+        "mixed_weight_minimum": -256,
+        "mixed_weight_maximum": 254,
+        "mixed_weight_odd": 0,
+        "excitatory_weight_maximum": 255,
+        "inhibitory_weight_minimum": -255,
+    }
+
+
+def test_what_is_not_public_of_loihi2_is_marked():
+    limits = load_profile("loihi2").limits
+    assert {name for name, each in limits.items() if each.kind == "unpublished"} == {
+        "tile_columns",
+        "tile_rows",
+        "cores_per_tile",
+        "input_axons_per_core",
+        "output_axons_per_core",
+        "synapse_bits_per_core",
+        "convolution_copies_per_core",
+    }
 
 
 def test_a_profile_cannot_be_changed():
