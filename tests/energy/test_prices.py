@@ -66,7 +66,7 @@ def test_a_number_that_is_no_energy_is_refused(tmp_path, changes, message):
 
 
 def test_a_profile_without_prices_is_refused():
-    with pytest.raises(UsageError, match='Profile loihi1 has no "addition_energy"'):
+    with pytest.raises(UsageError, match='Profile loihi1 has no quantity "addition_energy"'):
         load_prices("loihi1")
     with pytest.raises(UsageError, match='Did you mean "horowitz45-fp32"'):
         load_prices("horowitz45")
