@@ -4,8 +4,8 @@ Forward shares out runs of nodes with about equally many edges. Backward walks t
 adds to their sources and relations, where two nodes may meet: so it shares out columns, which never
 do. No sum depends on who makes it, hence no atomics, and equal bits for any number of threads.
 
-Either goes over the nodes a band of columns at a time. Where the band of all nodes fits the L2
-cache it is one vector wide; where it would not, a wide one at least reads whole pages.
+Either goes over the nodes a band of columns at a time, wide enough to read whole pages: narrow ones
+of rows a power of two apart would share a few sets of the cache, and touch as many pages.
 """
 
 from functools import cache
@@ -35,10 +35,8 @@ Array = NDArray[Any]
 
 _RUNS = 16
 """Runs of nodes that are shared out."""
-_IN_CACHE = 2**21
-"""Bytes."""
-_WIDE = 16
-"""Vectors in a wide band."""
+_BAND = 64
+"""Vectors of columns that are taken through all nodes at once."""
 
 
 @cache
@@ -177,14 +175,9 @@ def _runs(starts: Array, count: int) -> Array:
     return np.searchsorted(load, np.linspace(0, load[-1], count + 1))
 
 
-def _band(nodes: int, arrays: int) -> int:
-    """Return how many vectors of columns to take through all nodes at once."""
-    return 1 if nodes * 64 * arrays <= _IN_CACHE else _WIDE
-
-
-def _tile(band: int, vectors: int, most: int) -> int:
+def _tile(vectors: int, most: int) -> int:
     """Return how many vectors to keep in registers: all bands are whole tiles."""
-    return next(count for count in range(most, 0, -1) if band % count == vectors % count == 0)
+    return next(count for count in range(most, 0, -1) if _BAND % count == vectors % count == 0)
 
 
 def _whole_vectors(features: Tensor, rows: Tensor) -> Tensor:
@@ -209,8 +202,8 @@ def forward(
         extremes = bool(asked & (Aggregates.MAXIMUM | Aggregates.MINIMUM))
         wide = features.shape[1]
         vector = lanes(flat(features).dtype)
-        band = _band(graph.nodes, 1)
-        tile = _tile(band, wide // vector, 2 if extremes else 4)
+        band = _BAND * vector
+        tile = _tile(wide // vector, 2 if extremes else 4)
         starts = flat(graph.in_starts.contiguous())
         operands = (
             flat(features),
@@ -221,12 +214,12 @@ def forward(
             flat(graph.in_relations.contiguous()),
             _runs(starts, _RUNS),
             wide,
-            band * vector,
+            band,
             tile * vector,
             *map(flat, found),
         )
         kernel = _forward_kernel(int(asked), int(boundary is not None), tile)
-        items = -(-wide // (band * vector)) * _RUNS
+        items = -(-wide // band) * _RUNS
         share_out(kernel, operands, items, (graph.edges + graph.nodes) * wide)
     return Aggregated(*(_cut(each, width) for each in found))
 
@@ -260,7 +253,7 @@ def backward(
             flat(graph.in_sources.contiguous()),
             flat(graph.in_relations.contiguous()),
             wide,
-            _band(graph.nodes, 2),
+            _BAND,
             *map(flat, credit),
             *map(flat, (found.features, found.boundary, found.relation)),
         )

@@ -191,7 +191,8 @@ class BellmanFordLayer(nn.Module):
             query: ``[B, d]``.
         """
         relation = self._relation(query)
-        if degrees is not None:
+        if self.aggregate == "pna":
+            assert degrees is not None
             statistics = relational_pna(features, relation, graph, boundary, message=self.message)
             found = combine_statistics(
                 features, statistics, degrees, self.linear.weight, self.linear.bias

@@ -34,16 +34,24 @@ _INPUTS = 1 + STATISTICS
 """What W(n) multiplies: a node's own features, and the statistics."""
 
 
-class _Blocks(NamedTuple):
-    """How much one block takes: bytes of its operands, and the rows worth a W(n) of their own."""
+class Block(NamedTuple):
+    """Nodes ``first`` to ``last``, excluded; ``alike`` if they have as many messages."""
+
+    first: int
+    last: int
+    alike: bool
+
+
+class _Size(NamedTuple):
+    """How much one block takes: bytes of its inputs, and the rows worth a W(n) of their own."""
 
     bytes: int
     rows: int
 
 
-_ON_CPU = _Blocks(2**20, 64)
+_ON_CPU = _Size(2**20, 64)
 """Bytes for each thread."""
-_ELSEWHERE = _Blocks(2**28, 2**15)
+_ELSEWHERE = _Size(2**28, 2**15)
 
 
 @dataclass(frozen=True)
@@ -65,19 +73,19 @@ class Degrees:
     def of(cls, graph: RelationalGraph, dtype: torch.dtype) -> "Degrees":
         """Find the runs of a graph's nodes, best in the order of :func:`by_degree`."""
         whole = graph.in_starts.diff() + 1
-        lengths = whole.unique_consecutive(return_counts=True)[1]
+        changes = whole.diff().nonzero()[:, 0] + 1
         counts = whole.to(dtype)
         logarithm = counts.log()
         # A graph without edges has a mean of 0, and every s is 0.
         scale = logarithm / logarithm.mean().clamp(min=torch.finfo(dtype).tiny)
         return cls(
-            [0, *lengths.cumsum(0).tolist()],
+            [0, *changes.tolist(), graph.nodes],
             1 / counts[:, None, None],
             torch.stack([torch.ones_like(scale), scale, 1 / scale.clamp(min=_LEAST_SCALE)], dim=-1),
         )
 
-    def blocks(self, most: int, shortest: int) -> Iterator[tuple[int, int, bool]]:
-        """Cut the nodes into blocks ``(first, last, alike)`` of at most ``most`` nodes.
+    def blocks(self, most: int, shortest: int) -> Iterator[Block]:
+        """Cut the nodes into blocks of at most ``most`` nodes.
 
         Runs of at least ``shortest`` nodes are cut by themselves, and their nodes are alike.
         """
@@ -90,9 +98,9 @@ class Degrees:
         yield from _cut(mixed, self.starts[-1], most, alike=False)
 
 
-def _cut(first: int, last: int, most: int, *, alike: bool) -> Iterator[tuple[int, int, bool]]:
+def _cut(first: int, last: int, most: int, *, alike: bool) -> Iterator[Block]:
     for begin in range(first, last, most):
-        yield begin, min(last, begin + most), alike
+        yield Block(begin, min(last, begin + most), alike)
 
 
 def by_degree(graph: RelationalGraph) -> tuple[RelationalGraph, Tensor]:
@@ -141,7 +149,9 @@ def combine_statistics(
     by_scale = received.view(len(weight), SCALES, -1).transpose(0, 1)
     only_once = functional.pad(own[None], (0, 0, 0, 0, 0, SCALES - 1))
     parts = torch.cat([only_once, by_scale], dim=-1)
-    result: Tensor = _Combination.apply(features, *found, degrees, parts, bias)
+    result: Tensor = _Combination.apply(  # type: ignore[no-untyped-call]
+        features, *found, degrees, parts, bias
+    )
     return result
 
 
@@ -149,7 +159,7 @@ class _Combination(torch.autograd.Function):
     """``sum_k s_k P_k x + b`` for x = [h; statistics] and ``parts`` P, ``[3, D, 5 d]``."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any,
         features: Tensor,
         total: Tensor,
@@ -162,19 +172,16 @@ class _Combination(torch.autograd.Function):
     ) -> Tensor:
         operands = _contiguous(features, total, squares, maximum, minimum)
         ctx.save_for_backward(*operands, parts)
-        ctx.degrees = degrees
+        ctx.degrees, ctx.blocks = degrees, _blocks_of(features, degrees)
         result = features.new_empty(*features.shape[:2], len(bias))
-        for first, last, alike in _blocks_of(features, degrees):
-            inputs = _Inputs.of(operands, degrees, first, last).flat()
-            rows = result[first:last].view(-1, len(bias))
-            scales = degrees.scales[first:last]
-            if alike:
-                torch.addmm(bias, inputs, _mix(parts, scales[0]).t(), out=rows)
+        for block, mixed in zip(ctx.blocks, _mix(parts, degrees, ctx.blocks), strict=True):
+            inputs = _Inputs.of(operands, degrees, block).flat()
+            rows = result[block.first : block.last].view(-1, len(bias))
+            if block.alike:
+                torch.addmm(bias, inputs, mixed.t(), out=rows)
             else:
-                by_scale = (inputs @ parts.flatten(0, 1).t()).view(
-                    last - first, -1, *parts.shape[:2]
-                )
-                torch.sum(by_scale.mul_(scales[:, None, :, None]), 2, out=result[first:last])
+                by_scale = (inputs @ parts.flatten(0, 1).t()).view(-1, *parts.shape[:2])
+                rows.copy_((by_scale * _scales_of_rows(degrees, block, len(by_scale))).sum(1))
                 rows += bias
         return result
 
@@ -182,21 +189,26 @@ class _Combination(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Any:
         *operands, parts = ctx.saved_tensors
-        degrees, gradient = ctx.degrees, gradient.contiguous()
+        degrees, blocks, gradient = ctx.degrees, ctx.blocks, gradient.contiguous()
         received = [torch.empty_like(each) for each in operands]
         of_parts = torch.zeros_like(parts)
-        for first, last, alike in _blocks_of(operands[0], degrees):
-            inputs = _Inputs.of(operands, degrees, first, last)
-            rows, scales = gradient[first:last].flatten(0, 1), degrees.scales[first:last]
-            if alike:
-                of_inputs = rows @ _mix(parts, scales[0])
-                of_parts.view(SCALES, -1).addr_(scales[0], (rows.t() @ inputs.flat()).view(-1))
+        mixes = _mix(parts, degrees, blocks)
+        of_mixes = torch.zeros_like(mixes)
+        for block, mixed, of_mixed in zip(blocks, mixes, of_mixes, strict=True):
+            inputs = _Inputs.of(operands, degrees, block)
+            rows = gradient[block.first : block.last].flatten(0, 1)
+            if block.alike:
+                of_inputs = rows @ mixed
+                torch.mm(rows.t(), inputs.flat(), out=of_mixed)
             else:
-                scaled = gradient[first:last, :, None] * scales[:, None, :, None]
-                rows = scaled.view(-1, SCALES * gradient.shape[-1])
-                of_inputs = rows @ parts.flatten(0, 1)
-                of_parts.flatten(0, 1).addmm_(rows.t(), inputs.flat())
-            inputs.send(of_inputs.view_as(inputs.rows), [each[first:last] for each in received])
+                scaled = rows[:, None] * _scales_of_rows(degrees, block, len(rows))
+                of_inputs = scaled.flatten(1) @ parts.flatten(0, 1)
+                of_parts.flatten(0, 1).addmm_(scaled.flatten(1).t(), inputs.flat())
+            inputs.send(
+                of_inputs.view_as(inputs.rows),
+                [each[block.first : block.last] for each in received],
+            )
+        of_parts.flatten(1).addmm_(_scales_of(degrees, blocks).t(), of_mixes.flatten(1))
         return *received, None, of_parts, gradient.sum((0, 1))
 
 
@@ -204,18 +216,30 @@ def _contiguous(*tensors: Tensor) -> tuple[Tensor, ...]:
     return tuple(each.contiguous() for each in tensors)
 
 
-def _blocks_of(features: Tensor, degrees: Degrees) -> Iterator[tuple[int, int, bool]]:
+def _blocks_of(features: Tensor, degrees: Degrees) -> list[Block]:
     on_cpu = features.device.type == "cpu"
     size = _ON_CPU if on_cpu else _ELSEWHERE
     room = size.bytes * (torch.get_num_threads() if on_cpu else 1)
     _, batch, hidden = features.shape
     of_node = max(1, batch * hidden * _INPUTS * features.element_size())
-    return degrees.blocks(max(1, room // of_node), -(-size.rows // max(1, batch)))
+    return list(degrees.blocks(max(1, room // of_node), -(-size.rows // max(1, batch))))
 
 
-def _mix(parts: Tensor, scales: Tensor) -> Tensor:
-    """Return W(n), ``[D, 5 d]``."""
-    return (scales @ parts.view(SCALES, -1)).view(parts.shape[1:])
+def _scales_of(degrees: Degrees, blocks: Sequence[Block]) -> Tensor:
+    """Return the scales of the first node of each block, ``[blocks, 3]``."""
+    firsts = torch.tensor([block.first for block in blocks], dtype=torch.int64)
+    return degrees.scales[firsts.to(degrees.scales.device)]
+
+
+def _mix(parts: Tensor, degrees: Degrees, blocks: Sequence[Block]) -> Tensor:
+    """Return W(n) for the first node of each block, ``[blocks, D, 5 d]``."""
+    return (_scales_of(degrees, blocks) @ parts.flatten(1)).view(-1, *parts.shape[1:])
+
+
+def _scales_of_rows(degrees: Degrees, block: Block, rows: int) -> Tensor:
+    """Return the scales of the rows of a block's nodes, ``[rows, 3, 1]``."""
+    scales = degrees.scales[block.first : block.last]
+    return scales.repeat_interleave(rows // len(scales), 0)[..., None]
 
 
 class _Inputs(NamedTuple):
@@ -223,28 +247,29 @@ class _Inputs(NamedTuple):
 
     Attributes:
         rows: ``[n, B, 5, d]``, features, mean, largest, least and deviation.
-        variance: ``[n, B, d]``.
+        mean: ``[n, B, d]``, and so the next, contiguous.
+        deviation: the root of the variance within its limit.
+        variance: without its limit.
         inverse: ``[n, 1, 1]``.
     """
 
     rows: Tensor
+    mean: Tensor
+    deviation: Tensor
     variance: Tensor
     inverse: Tensor
 
     @classmethod
-    def of(cls, operands: Sequence[Tensor], degrees: Degrees, first: int, last: int) -> "_Inputs":
-        """Make the statistics of nodes ``first`` to ``last``."""
+    def of(cls, operands: Sequence[Tensor], degrees: Degrees, block: Block) -> "_Inputs":
+        """Make the statistics of a block's nodes."""
+        first, last, _ = block
         features, total, squares, maximum, minimum = (each[first:last] for each in operands)
         inverse = degrees.inverse[first:last]
-        rows = features.new_empty(*features.shape[:2], _INPUTS, features.shape[2])
-        own, mean, largest, least, deviation = rows.unbind(2)
-        own.copy_(features)
-        torch.mul(total, inverse, out=mean)
-        largest.copy_(maximum)
-        least.copy_(minimum)
+        mean = total * inverse
         variance = (squares * inverse).addcmul_(mean, mean, value=-1)
-        torch.clamp(variance, min=_LEAST_VARIANCE, out=deviation).sqrt_()
-        return cls(rows, variance, inverse)
+        deviation = variance.clamp(min=_LEAST_VARIANCE).sqrt_()
+        rows = torch.stack([features, mean, maximum, minimum, deviation], dim=2)
+        return cls(rows, mean, deviation, variance, inverse)
 
     def flat(self) -> Tensor:
         """Return ``[n B, 5 d]``."""
@@ -253,11 +278,10 @@ class _Inputs(NamedTuple):
     def send(self, gradient: Tensor, received: Sequence[Tensor]) -> None:
         """Write what the operands receive from the gradient of ``rows``."""
         features, total, squares, maximum, minimum = received
-        _, mean, _, _, deviation = self.rows.unbind(2)
         own, of_mean, largest, least, of_deviation = gradient.unbind(2)
         features.copy_(own)
         maximum.copy_(largest)
         minimum.copy_(least)
-        torch.div(of_deviation, deviation, out=squares)
+        torch.div(of_deviation, self.deviation, out=squares)
         squares.mul_(self.variance >= _LEAST_VARIANCE).mul_(self.inverse / 2)
-        torch.mul(of_mean, self.inverse, out=total).addcmul_(mean, squares, value=-2)
+        torch.mul(of_mean, self.inverse, out=total).addcmul_(self.mean, squares, value=-2)
