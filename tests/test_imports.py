@@ -30,8 +30,9 @@ ALLOWED = {
     "graph": {"data", "layers", "surrogate", "kernels", "choices"},
     "config": {"models", "learning", "graph", "data", "encoding"},
     "training": {"config", "learning", "models", "layers", "graph", "data", "encoding"},
-    "export": {"layers", "neurons", "hardware"},
-    "cli": {"config", "training", "learning", "models", "graph", "data", "kernels", "hardware"},
+    "export": {"training", "data", "layers", "neurons", "hardware"},
+    "cli": {"config", "training", "learning", "models", "graph", "data", "kernels", "hardware"}
+    | {"export"},
 }
 
 # Packages that not everyone has, and the modules that may import each; they load when chosen.
