@@ -44,7 +44,7 @@ class CutPopulation:
             for number, connection in enumerate(graph.connections)
             if connection.target == name
         ]
-        neuron, shape = graph.populations[name].neuron, graph.shape(name)
+        neuron, shape = graph.populations[name].neuron.registers, graph.shape(name)
         self._decays = _registers([neuron.du, neuron.dv], shape, self.order)
         self._thresholds = _registers([neuron.vth], shape, self.order)
 

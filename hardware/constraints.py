@@ -99,7 +99,7 @@ def require(graph: IntegerGraph, profile: HardwareProfile) -> None:
 
 
 def _of_registers(population: Population, profile: HardwareProfile) -> Iterator[Violation]:
-    neuron = population.neuron
+    neuron = population.neuron.registers
     where = f"population {population.name!r}"
     slower = "Choose decays that the register holds; quantise again."
     smaller = "Scale weights, thresholds and biases of the layer down together."

@@ -49,6 +49,12 @@ class Extremes(NamedTuple):
     wrapped_u: int
     clipped_v: int
 
+    def merged(self, other: "Extremes") -> "Extremes":
+        """Return those of two runs together."""
+        largest = map(max, self[:3], other[:3])
+        times = (one + two for one, two in zip(self[3:], other[3:], strict=True))
+        return Extremes(*largest, *times)
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Recording:

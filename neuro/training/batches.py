@@ -95,6 +95,18 @@ class Feeder:
         return Batch(inputs, split.targets[indices].to(self.device))
 
     @property
+    def grid(self) -> tuple[Tensor, Tensor] | None:
+        """``(grain, offset)`` if every input is ``offset + n * grain`` for a whole number n, or
+        None; each broadcasts to a sample."""
+        if self.config.encoding.name != "direct" or self.dataset.train.inputs.is_floating_point():
+            return None
+        grain = torch.tensor(1 / self.dataset.scale, dtype=torch.float64)
+        if self._mean is None or self._std is None:
+            return grain, torch.zeros_like(grain)
+        mean, std = (each.cpu().double() for each in (self._mean, self._std))
+        return grain / std, -mean / std
+
+    @property
     def network_input_shape(self) -> tuple[int, ...]:
         """Shape of one sample at one time step, as the network gets it."""
         shape = (1,) if self.series else self.dataset.input_shape

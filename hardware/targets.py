@@ -1,0 +1,66 @@
+"""What chips can hold that decides how a network is quantised for them."""
+
+from dataclasses import dataclass
+
+from neuro.errors import UsageError, nearest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A chip, or a chip with neurons of one's own program.
+
+    Args:
+        name: what it is called on the command line.
+        message_bits: of a graded spike, its sign included; 0 where spikes carry nothing.
+        soft_reset: whether a spike may subtract the threshold.
+        accumulator_bits: beside the sign, of the register in which what arrives in a step is
+            summed; None for one that holds any sum.
+        description: one line, with the source of what it says.
+    """
+
+    name: str
+    message_bits: int
+    soft_reset: bool
+    accumulator_bits: int | None
+    description: str
+
+
+TARGETS = {
+    target.name: target
+    for target in (
+        Target(
+            name="loihi1",
+            message_bits=0,
+            soft_reset=False,
+            accumulator_bits=21,
+            description="binary spikes, hard reset, sums of 21 bits (nengo-loihi 1.1.0)",
+        ),
+        Target(
+            name="loihi2",
+            message_bits=8,
+            soft_reset=False,
+            accumulator_bits=None,
+            description="what Lava 0.10.0 simulates: graded spikes from outside, hard reset",
+        ),
+        Target(
+            name="loihi2-microcode",
+            message_bits=8,
+            soft_reset=True,
+            accumulator_bits=None,
+            description="with neurons of one's own program, which Lava's LIF is not",
+        ),
+    )
+}
+
+
+def target_named(name: str) -> Target:
+    """Look a target up by name.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    if name not in TARGETS:
+        raise UsageError(
+            f"no chip is called {name!r}; there are {', '.join(TARGETS)}.{nearest(name, TARGETS)}"
+        )
+    return TARGETS[name]
