@@ -11,6 +11,7 @@ class Target:
 
     Args:
         name: what it is called on the command line.
+        chip: profile that its limits are in.
         message_bits: of a graded spike, its sign included; 0 where spikes carry nothing.
         soft_reset: whether a spike may subtract the threshold.
         accumulator_bits: beside the sign, of the register in which what arrives in a step is
@@ -19,6 +20,7 @@ class Target:
     """
 
     name: str
+    chip: str
     message_bits: int
     soft_reset: bool
     accumulator_bits: int | None
@@ -30,6 +32,7 @@ TARGETS = {
     for target in (
         Target(
             name="loihi1",
+            chip="loihi1",
             message_bits=0,
             soft_reset=False,
             accumulator_bits=21,
@@ -37,6 +40,7 @@ TARGETS = {
         ),
         Target(
             name="loihi2",
+            chip="loihi2",
             message_bits=8,
             soft_reset=False,
             accumulator_bits=None,
@@ -44,6 +48,7 @@ TARGETS = {
         ),
         Target(
             name="loihi2-microcode",
+            chip="loihi2",
             message_bits=8,
             soft_reset=True,
             accumulator_bits=None,

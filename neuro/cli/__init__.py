@@ -37,6 +37,16 @@ app.command(
     name="reason",
     help="Ask a trained graph reasoner for missing facts, and why it answers so.",
 )
+app.command(
+    "neuro.cli.export:export",
+    name="export",
+    help="Export a trained network to Loihi, Lava, netx or NIR, with samples to prove it.",
+)
+app.command(
+    "neuro.cli.verify:verify",
+    name="verify",
+    help="Prove an export: every register of every step, in the simulator and in Lava.",
+)
 app.command("neuro.cli.runs:runs", name="runs", help="List run folders and how they stand.")
 app.command(
     "neuro.cli.models:models",
