@@ -35,7 +35,13 @@ ALLOWED = {
 
 # Packages that not everyone has, and the modules that may import each; they load when chosen.
 # Numba writes its code with llvmlite and requires it.
-OPTIONAL: dict[str, str] = {"triton": "neuro.kernels.*.gpu", "llvmlite": "neuro.kernels.*"}
+# What runs in Lava's own Python imports Lava and what it brings.
+OPTIONAL: dict[str, str] = {
+    "triton": "neuro.kernels.*.gpu",
+    "llvmlite": "neuro.kernels.*",
+    "lava": "neuro.hardware.lava.*",
+    "scipy": "neuro.hardware.lava.runner",
+}
 
 # What makes `neuro --help` slow; the commands import it inside their functions.
 HEAVY = {"torch", "numpy", "numba", "matplotlib", "sklearn", "h5py", "scipy", "networkx"}

@@ -6,15 +6,13 @@ them when it is read.
 """
 
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-from neuro.errors import DataError, UsageError
+from neuro.errors import DataError
 from neuro.hardware.integer_graph import (
     Connection,
     Convolution,
@@ -24,105 +22,11 @@ from neuro.hardware.integer_graph import (
     Integers,
     Population,
     Source,
-    Sparse,
     target_shape,
 )
-from neuro.hardware.lava.validate import (
-    CHIP_DELAY,
-    Finding,
-    divisible,
-    refuse,
-    stored,
-    weight_findings,
-    where,
-)
-
-BIAS_EXP = 6
-"""Exponent that netx gives to every bias."""
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Layer:
-    """A population, what drives it, and what it sends to itself."""
-
-    population: Population
-    forward: Connection
-    recurrent: Connection | None
-
-
-def layers(graph: IntegerGraph) -> list[Layer]:
-    """Return the layers of a graph from source to output.
-
-    Raises:
-        UsageError: it is no chain, and netx reads nothing else.
-    """
-    if len(graph.sources) != 1:
-        raise UsageError(f"netx reads one source; the graph has {sorted(graph.sources)}.")
-    (name,) = graph.sources
-    found: list[Layer] = []
-    while True:
-        onward = [each for each in graph.connections if name == each.source != each.target]
-        if not onward:
-            break
-        forward = onward[0]
-        name = forward.target
-        arriving = graph.inputs_of(name)
-        recurrent = [each for each in arriving if each.source == name]
-        if len(onward) > 1 or len(arriving) - len(recurrent) > 1 or len(recurrent) > 1:
-            raise UsageError(
-                f"netx reads a chain of layers, but {forward.source!r} and {name!r} are joined "
-                "with more than each other. Run the graph in Lava itself, or use its own file."
-            )
-        population = graph.populations[name]
-        found.append(
-            Layer(
-                population=population,
-                forward=forward,
-                recurrent=recurrent[0] if recurrent else None,
-            )
-        )
-    if len(found) != len(graph.populations) or name != graph.output:
-        raise UsageError(
-            f"netx reads a chain of layers that ends in the output; from {next(iter(graph.sources))!r}"
-            f" this one goes over {len(found)} of {len(graph.populations)} populations to {name!r}."
-        )
-    return found
-
-
-def findings(graph: IntegerGraph) -> list[Finding]:
-    """Return what netx would refuse, lose or change of a graph.
-
-    Raises:
-        UsageError: it is no chain of layers.
-    """
-    chain = layers(graph)
-    found: list[Finding] = []
-    before: Layer | None = None
-    for layer in chain:
-        found += _neuron_findings(layer)
-        if isinstance(layer.forward.synapses, Convolution):
-            found += _convolution_findings(layer, before)
-        else:
-            found += _dense_findings(layer, graph)
-        before = layer
-    return [*found, *_start_findings(chain)]
-
-
-def network_options(graph: IntegerGraph, steps: int) -> dict[str, int]:
-    """Return what ``lava.lib.dl.netx.hdf5.Network`` must be told beside the file.
-
-    A file knows no resets and no graded input: ``reset_interval`` and ``reset_offset`` zero each
-    layer where its ``start`` says, ``input_message_bits`` is that of the source.
-    """
-    (source,) = graph.sources.values()
-    options = {"input_message_bits": source.message_bits} if source.message_bits else {}
-    chain = layers(graph)
-    first = chain[0].population.neuron
-    if first.start is not None:
-        beyond = steps + first.start + len(chain) + 1
-        options["reset_interval"] = first.interval or beyond
-        options["reset_offset"] = first.start
-    return options
+from neuro.hardware.lava.chain import Layer, folded, layers, matrix, network_options
+from neuro.hardware.lava.netx_rules import BIAS_EXP, netx_findings
+from neuro.hardware.lava.validate import CHIP_DELAY, refuse
 
 
 def write_net(graph: IntegerGraph, path: Path, *, check: bool = True) -> None:
@@ -140,7 +44,7 @@ def write_net(graph: IntegerGraph, path: Path, *, check: bool = True) -> None:
         UsageError: netx cannot express the graph.
     """
     if check:
-        refuse(findings(graph))
+        refuse(netx_findings(graph))
     chain = layers(graph)
     (source,) = graph.sources.values()
     partial = path.with_name(path.name + ".partial")
@@ -171,7 +75,7 @@ def write_net(graph: IntegerGraph, path: Path, *, check: bool = True) -> None:
                 after_convolution = True
             else:
                 if after_convolution:
-                    group("flatten", (_size(graph.shape(layer.forward.source)), 1, 1))
+                    group("flatten", (int(np.prod(graph.shape(layer.forward.source))), 1, 1))
                 made = group("dense_rec" if layer.recurrent else "dense", shape)
                 _write_dense(made, layer, graph)
                 after_convolution = False
@@ -199,226 +103,20 @@ def read_net(path: Path) -> IntegerGraph:
         raise DataError(f"{path}: incomplete: {error.args[0]}.") from error
 
 
-# What netx changes or refuses.
-
-
-def _neuron_findings(layer: Layer) -> Iterator[Finding]:
-    neuron, place = layer.population.neuron, where(layer.population)
-
-    def finding(rule: str, message: str) -> Finding:
-        return Finding(rule=rule, where=place, message=message)
-
-    if neuron.vth_low is not None:
-        yield finding("netx-ternary", "netx has no neurons that send -1.")
-    ranges = {"du": (-1, 4095), "dv": (0, 4096), "vth": (0, 131071)}
-    for name, (low, high) in ranges.items():
-        value = getattr(neuron, name)
-        if value.min() < low or value.max() > high:
-            yield finding("register", f"{name} of {value.min()} to {value.max()}, not {low}..{high}.")
-    bias = neuron.bias
-    mantissa = bias >> BIAS_EXP
-    if (bias % (1 << BIAS_EXP)).any():
-        yield finding("netx-bias", "netx takes biases in units of weights: multiples of 64.")
-    elif mantissa.min() < -4096 or mantissa.max() > 4095:
-        yield finding("netx-bias", f"a bias of {bias.min()} to {bias.max()} needs over 13 bits.")
-    if isinstance(layer.forward.synapses, Convolution) and bias.ndim:
-        spread = np.broadcast_to(bias, layer.population.shape)
-        if (spread != spread[:, :1, :1]).any():
-            yield finding("netx-bias", "netx takes one bias for each channel of a convolution.")
-
-
-def _convolution_findings(layer: Layer, before: Layer | None) -> Iterator[Finding]:
-    connection, place = layer.forward, where(layer.forward)
-    if connection.delay.any():
-        yield Finding(
-            rule="netx-convolution-delay",
-            where=place,
-            message="netx ignores the delays of a convolution.",
-        )
-    if layer.recurrent is not None:
-        yield Finding(
-            rule="netx-recurrent",
-            where=where(layer.recurrent),
-            message="netx knows recurrent synapses of dense layers alone.",
-        )
-    if before is not None and not isinstance(before.forward.synapses, Convolution):
-        yield Finding(
-            rule="netx-convolution-after-dense",
-            where=place,
-            message="netx takes a dense layer's output as flat, and a convolution cannot read it.",
-        )
-    folded = _folded(connection)
-    if folded is None:
-        yield _exponent_finding(connection)
-    else:
-        yield from weight_findings(folded)
-
-
-def _dense_findings(layer: Layer, graph: IntegerGraph) -> Iterator[Finding]:
-    connections = [layer.forward, *([layer.recurrent] if layer.recurrent else [])]
-    matrices = []
-    for connection in connections:
-        if isinstance(connection.synapses, Convolution):
-            yield Finding(
-                rule="netx-recurrent",
-                where=where(connection),
-                message="netx knows dense recurrent synapses alone.",
-            )
-            return
-        delay = connection.delay
-        if delay.size and (delay.min() < 0 or delay.max() > CHIP_DELAY):
-            yield Finding(
-                rule="delay",
-                where=where(connection),
-                message=f"delays of {delay.min()} to {delay.max()}; netx makes them 0..{CHIP_DELAY}.",
-            )
-        if layer.recurrent is not None and delay.any():
-            yield Finding(
-                rule="netx-recurrent-delay",
-                where=where(connection),
-                message=(
-                    "netx gives one set of delays to the synapses into a recurrent layer and to "
-                    "those within it, and forgets the weights' exponent."
-                ),
-            )
-        if _folded(connection) is None:
-            yield _exponent_finding(connection)
-            return
-        try:
-            matrices.append(_matrix(connection, graph)[0])
-        except UsageError as error:
-            yield Finding(rule="netx-sparse", where=where(connection), message=str(error))
-            return
-    yield from _matrix_findings(matrices, where(layer.forward))
-
-
-def _exponent_finding(connection: Connection) -> Finding:
-    return Finding(
-        rule="negative-exponent",
-        where=where(connection),
-        message=(
-            f"weights that 2^{-connection.weight_exponent} does not divide; netx chooses the "
-            "exponent itself, so it is put into the weights."
-        ),
-    )
-
-
-def _matrix_findings(matrices: list[Integers], place: str) -> Iterator[Finding]:
-    """Find weights that netx and then Lava's Dense do not bring through whole."""
-
-    def finding(rule: str, message: str) -> Finding:
-        return Finding(rule=rule, where=place, message=message)
-
-    together = np.hstack(matrices)
-    low, high = int(together.min(initial=0)), int(together.max(initial=0))
-    if low == high == 0:
-        yield finding("netx-zero-weights", "all weights are 0, of which netx takes the logarithm.")
-        return
-    if low < -256 or high > 255 or (low < 0 and high > 254):
-        yield finding("weight-range", f"weights from {low} to {high}; a synapse has -256..254.")
-        return
-    left, bits = _netx_format(together)
-    if bits > 8:
-        yield finding(
-            "odd-weights",
-            f"odd weights between {low} and {high} of both signs need 9 bits; a synapse has 8. "
-            "Round them to even numbers.",
-        )
-    elif any(not np.array_equal(stored(each << left, bits), each << left) for each in matrices):
-        yield finding(
-            "netx-negative-power",
-            f"no positive weight, and the least is {low}: netx makes -256 of it, Lava -255. "
-            "Scale the weights so that the least is no power of two.",
-        )
-
-
-def _netx_format(weight: Integers) -> tuple[int, int]:
-    """Return by how much netx shifts weights to the left, and how many bits it gives them.
-
-    It fills the eight bits of a mantissa, and takes off those that are 0 in all weights.
-    """
-    low, high = int(weight.min()), int(weight.max())
-    mixed = int(low < 0 <= high)
-    room = [limit / each for limit, each in ((127 if mixed else 255, high),) if each > 0]
-    room += [limit / each for limit, each in ((-128 if mixed else -256, low),) if each < 0]
-    left = int(np.floor(np.log2(min(room)))) + mixed
-    zeros = next(count for count in range(8, -1, -1) if not (weight % (1 << count)).any())
-    return left, 8 - left - (zeros - mixed)
-
-
-def _start_findings(chain: list[Layer]) -> Iterator[Finding]:
-    first = chain[0].population.neuron
-    for place, layer in enumerate(chain):
-        neuron = layer.population.neuron
-        expected = None if first.start is None else first.start + place
-        if (neuron.start, neuron.interval) != (expected, first.interval):
-            yield Finding(
-                rule="netx-start",
-                where=where(layer.population),
-                message=(
-                    f"zeroed before step {neuron.start}; netx zeroes each layer one step after the "
-                    f"one before it, here {expected}, or none of them."
-                ),
-            )
-
-
-# Writing.
-
-
-def _folded(connection: Connection) -> Connection | None:
-    """Return the connection with exponent 0 and the same effect; None if there is none."""
-    exponent = connection.weight_exponent
-    if not divisible(connection):
-        return None
-    synapses = connection.synapses
-    weight = synapses.weight.astype(np.int32)
-    weight = weight << exponent if exponent > 0 else weight >> -exponent
-    fields = {**vars(synapses), "weight": weight}
-    return Connection(
-        source=connection.source,
-        target=connection.target,
-        synapses=type(synapses)(**fields),
-        delay=connection.delay,
-    )
-
-
-def _matrix(connection: Connection, graph: IntegerGraph) -> tuple[Integers, Integers]:
-    """Return weights and delays ``[targets, sources]`` of dense or sparse synapses.
-
-    Raises:
-        UsageError: more than one synapse joins two neurons.
-    """
-    folded = _folded(connection)
-    synapses = (folded or connection).synapses
-    delay = connection.delay
-    if isinstance(synapses, Dense):
-        return synapses.weight, np.broadcast_to(delay, synapses.weight.shape)
-    assert isinstance(synapses, Sparse)
-    shape = (len(synapses.starts) - 1, _size(graph.shape(connection.source)))
-    targets = np.repeat(np.arange(shape[0]), np.diff(synapses.starts))
-    flat = targets * shape[1] + synapses.sources
-    if len(np.unique(flat)) < len(flat):
-        raise UsageError("more than one synapse joins two neurons, and a matrix has but one place.")
-    weight, delays = np.zeros((2, *shape), np.int32)
-    weight[targets, synapses.sources] = synapses.weight
-    delays[targets, synapses.sources] = delay
-    return weight, delays
-
-
 def _write_dense(made: Any, layer: Layer, graph: IntegerGraph) -> None:
-    weight, delay = _matrix(layer.forward, graph)
+    weight, delay = matrix(layer.forward, graph)
     made["inFeatures"], made["outFeatures"] = weight.shape[1], weight.shape[0]
     made["weight"] = weight.astype(np.float32)
     if layer.recurrent is not None:
-        made["weight_rec"] = _matrix(layer.recurrent, graph)[0].astype(np.float32)
+        made["weight_rec"] = matrix(layer.recurrent, graph)[0].astype(np.float32)
     if delay.any():
         # always the whole matrix: of a vector netx guesses by its length whose delays it holds
         made["delay"] = np.ascontiguousarray(delay, np.int64)
 
 
 def _write_convolution(made: Any, connection: Connection, synapses: Convolution) -> None:
-    folded = _folded(connection)
-    weight = (folded or connection).synapses.weight
+    whole = folded(connection)
+    weight = (whole or connection).synapses.weight
     made["inChannels"], made["outChannels"] = weight.shape[1] * synapses.groups, len(weight)
     made["kernelSize"] = np.array(weight.shape[2:])
     made["weight"] = weight.astype(np.float32)
@@ -512,7 +210,9 @@ def _graph(file: Any, path: Path) -> IntegerGraph:
         flat = False
     if source is None or not populations:
         raise DataError(f"{path}: no layers.")
-    steps = int(file.attrs.get("steps", file["simulation/tSample"][()] if "simulation" in file else 1))
+    steps = int(
+        file.attrs.get("steps", file["simulation/tSample"][()] if "simulation" in file else 1)
+    )
     return IntegerGraph(
         sources={source.name: source},
         populations=populations,
@@ -540,7 +240,7 @@ def _read_synapses(group: Any, kind: str) -> tuple[Dense | Convolution, Integers
         )
         return convolution, np.zeros((), np.int32)
     if weight.ndim == 1:
-        weight = weight.reshape(_size(_shape(group)), -1)
+        weight = weight.reshape(int(np.prod(_shape(group))), -1)
     if "delay" not in group:
         return Dense(weight=weight), np.zeros((), np.int32)
     delay = _integers(group["delay"])
@@ -579,7 +279,7 @@ def _read_neuron(file: Any, group: Any, kind: str, place: int) -> Cuba:
         dv=register("vDecay"),
         vth=register("vThMant"),
         bias_mant=bias,
-        bias_exp=np.int32(BIAS_EXP) if bias.any() else np.int32(0),
+        bias_exp=np.asarray(BIAS_EXP if bias.any() else 0, np.int32),
         start=None if offset is None else int(offset) + place,
         interval=None if not interval or endless else interval,
     )
@@ -597,12 +297,12 @@ def _text(dataset: Any) -> str:
 
 def _shape(group: Any) -> tuple[int, ...]:
     shape = tuple(int(each) for each in group["shape"][()])
-    return shape[:1] if len(shape) == 3 and shape[1:] == (1, 1) and _text(group["type"]) != "conv" else shape
+    return (
+        shape[:1]
+        if len(shape) == 3 and shape[1:] == (1, 1) and _text(group["type"]) != "conv"
+        else shape
+    )
 
 
 def _name(group: Any, otherwise: str) -> str:
     return str(group.attrs.get("name", otherwise))
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    return int(np.prod(shape, dtype=np.int64))

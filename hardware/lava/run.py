@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 
 from neuro.errors import NeuroError, UsageError, nearest
 from neuro.hardware.integer_graph import IntegerGraph, write_graph
-from neuro.hardware.lava import netx, validate
+from neuro.hardware.lava.chain import layers, network_options
 from neuro.hardware.lava.interpreter import Interpreter, LavaMissingError, find_interpreter
+from neuro.hardware.lava.netx import write_net
+from neuro.hardware.lava.validate import lava_findings, refuse
 
 Engine: TypeAlias = Literal["lava", "netx"]
 SIGNALS = ("spikes", "u", "v")
@@ -87,7 +89,7 @@ def run(
         steps: to run, ``graph.steps`` if left out.
         record: populations whose every step is kept; all of them if left out.
         signals: what of them, of ``spikes``, ``u`` and ``v``. Each costs Lava a process.
-        engine: ``lava`` for a graph of Lava processes; ``netx`` for Lava's reader of ``.net`` files.
+        engine: ``lava`` for a graph of Lava processes; ``netx`` for a ``.net`` file, read by netx.
         net: file that netx reads, written from the graph if left out.
         chip: whose run configuration is chosen. On a CPU both give equal numbers.
         floating: the same equations without rounding, wrapping or clipping, in Lava's floating
@@ -106,7 +108,7 @@ def run(
     names = list(graph.populations) if record is None else list(record)
     _check_request(graph, inputs, steps, names, signals, engine, floating)
     if check and not floating:
-        validate.refuse(validate.lava_findings(graph, steps=steps))
+        refuse(lava_findings(graph, steps=steps))
     interpreter = find_interpreter(python)
     if engine == "netx" and interpreter.lava_dl is None:
         raise LavaMissingError(f"{interpreter.path} has no lava-dl, which reads .net files.")
@@ -175,18 +177,16 @@ def _netx_job(
 ) -> dict[str, Any]:
     if net is None:
         net = folder / "graph.net"
-        netx.write_net(graph, net, check=check)
-    chain = [layer.population for layer in netx.layers(graph)]
+        write_net(graph, net, check=check)
+    chain = [layer.population for layer in layers(graph)]
     return {
         "net": str(net.resolve()),
-        "network": netx.network_options(graph, steps),
+        "network": network_options(graph, steps),
         "populations": {each.name: each.shape for each in chain},
     }
 
 
-def _padded(
-    inputs: Mapping[str, NDArray[np.integer]], steps: int
-) -> dict[str, NDArray[np.int32]]:
+def _padded(inputs: Mapping[str, NDArray[np.integer]], steps: int) -> dict[str, NDArray[np.int32]]:
     """Return inputs ``[B, steps, *shape]``, silent after the last that is given."""
     padded = {}
     for name, given in inputs.items():

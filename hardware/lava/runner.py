@@ -126,7 +126,9 @@ class LavaNetwork:
             old, new = part[source], part[target]
             part = {name: new if label == old else label for name, label in part.items()}
         populations = [table["name"] for table in self._record["populations"]]
-        return [self._processes[name] for name in {part[each]: each for each in populations}.values()]
+        return [
+            self._processes[name] for name in {part[each]: each for each in populations}.values()
+        ]
 
     def turned_back(self, name: str, array: Any) -> Any:
         """Return a record ``[steps, ...]`` of Lava in the shape of the population."""
@@ -168,9 +170,7 @@ class LavaNetwork:
         if start is None or start >= self._job["steps"]:
             return LIF(**options)
         never_again = self._job["steps"] + 1  # Lava counts steps from 1
-        return LIFReset(
-            reset_interval=interval or never_again, reset_offset=start + 1, **options
-        )
+        return LIFReset(reset_interval=interval or never_again, reset_offset=start + 1, **options)
 
     def _registers(self, name: str) -> dict[str, Any]:
         """Return du, dv, vth and bias; without rounding, in units of weights."""
@@ -226,7 +226,7 @@ class LavaNetwork:
         return weight
 
     def _dense(self, owner: str, table: dict[str, Any]) -> list[Any]:
-        from lava.proc.dense.process import Dense, DelayDense
+        from lava.proc.dense.process import DelayDense, Dense
 
         weight, delay = self._weight(owner, table), self._stored(owner, "delay")
         if not delay.any():
@@ -235,7 +235,7 @@ class LavaNetwork:
         return [DelayDense(weights=weight, delays=delays, **self._options(table))]
 
     def _sparse(self, owner: str, table: dict[str, Any]) -> list[Any]:
-        """Return one process for the first synapse between any two neurons, one for the second..."""
+        """Return a process of the first synapses between any two neurons, one of the second..."""
         from lava.proc.sparse.process import DelaySparse, Sparse
         from scipy.sparse import csr_matrix
 
@@ -299,7 +299,9 @@ class NetxNetwork:
         self._network = hdf5.Network(net_config=job["net"], **job["network"])
         (values,) = inputs.values()
         shape = self._network.inp.shape
-        turned = values.transpose(3, 2, 1, 0) if len(shape) == 3 else values.reshape(len(values), -1).T
+        turned = (
+            values.transpose(3, 2, 1, 0) if len(shape) == 3 else values.reshape(len(values), -1).T
+        )
         self._source = RingBuffer(data=turned.astype(np.int32))
         self._source.s_out.connect(self._network.inp)
         if len(self._network.layers) != len(job["populations"]):
@@ -313,7 +315,7 @@ class NetxNetwork:
         ports = {"spikes": "s_out", "u": "u", "v": "v"}
         return [
             (name, each, getattr(layer.neuron, ports[each]))
-            for name, layer in zip(self._job["populations"], self._network.layers)
+            for name, layer in zip(self._job["populations"], self._network.layers, strict=True)
             for each in record
         ]
 

@@ -1,9 +1,9 @@
 """Lets Lava 0.10.0 run on Python 3.11 and later, and with numpy 2.4 and later.
 
 Two things stand in its way there. A dataclass no longer takes a default that cannot be hashed, and
-Lava gives some of its fields such defaults: plain dataclasses, which compare by value and hence have
-no hash. And ``numpy.reshape`` has no parameter ``newshape`` any more, by whose name Lava's reshaped
-ports call it.
+Lava gives some of its fields such defaults: plain dataclasses, which compare by value and hence
+have no hash. And ``numpy.reshape`` has no parameter ``newshape`` any more, by whose name Lava's
+reshaped ports call it.
 
 Nothing installed is changed. :func:`install` must run before anything of Lava is imported.
 """
@@ -20,7 +20,7 @@ import numpy as np
 
 def install() -> None:
     """Mend what is broken under this interpreter; does nothing where nothing is."""
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036  (it runs in Lava's Python, not in neuro's)
         return
     with _hashable_defaults():
         import lava.magma.compiler.var_model  # noqa: F401  (holds all those defaults)
@@ -44,7 +44,7 @@ def _hashable_defaults() -> Iterator[None]:
             return partial(_dataclass, original, options)
         return _dataclass(original, options, cls)
 
-    dataclasses.dataclass = dataclass  # type: ignore[assignment]
+    dataclasses.dataclass = dataclass
     try:
         yield
     finally:
@@ -55,6 +55,6 @@ def _dataclass(original: Callable[..., Any], options: dict[str, Any], cls: type)
     if cls.__module__.split(".")[0] == "lava":
         for default in vars(cls).values():
             kind = type(default)
-            if dataclasses.is_dataclass(kind) and kind.__hash__ is None:
-                kind.__hash__ = object.__hash__  # type: ignore[method-assign]
+            if dataclasses.is_dataclass(kind) and vars(kind).get("__hash__", object) is None:
+                setattr(kind, "__hash__", object.__hash__)  # noqa: B010
     return original(cls, **options)
