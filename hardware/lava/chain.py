@@ -73,7 +73,7 @@ def network_options(graph: IntegerGraph, steps: int) -> dict[str, int]:
     (source,) = graph.sources.values()
     options = {"input_message_bits": source.message_bits} if source.message_bits else {}
     chain = layers(graph)
-    first = chain[0].population.neuron
+    first = chain[0].population.cuba
     if first.start is not None:
         beyond = steps + first.start + len(chain) + 1
         options["reset_interval"] = first.interval or beyond

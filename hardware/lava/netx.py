@@ -127,7 +127,7 @@ def _write_convolution(made: Any, connection: Connection, synapses: Convolution)
 
 
 def _write_neuron(made: Any, layer: Layer) -> None:
-    neuron, shape = layer.population.neuron, layer.population.shape
+    neuron, shape = layer.population.cuba, layer.population.shape
     convolution = isinstance(layer.forward.synapses, Convolution)
 
     def register(value: Integers) -> Any:

@@ -7,7 +7,14 @@ import numpy as np
 from neuro.errors import UsageError
 from neuro.hardware.integer_graph import Connection, Convolution, IntegerGraph, Integers
 from neuro.hardware.lava.chain import Layer, folded, layers, matrix
-from neuro.hardware.lava.validate import CHIP_DELAY, Finding, stored, weight_findings, where
+from neuro.hardware.lava.validate import (
+    CHIP_DELAY,
+    Finding,
+    reset_findings,
+    stored,
+    weight_findings,
+    where,
+)
 
 BIAS_EXP = 6
 """Exponent that netx gives to every bias."""
@@ -29,11 +36,13 @@ def netx_findings(graph: IntegerGraph) -> list[Finding]:
         else:
             found += _dense_findings(layer, graph)
         before = layer
+    for layer in chain:
+        found += reset_findings(layer.population, graph.steps)
     return [*found, *_start_findings(chain)]
 
 
 def _neuron_findings(layer: Layer) -> Iterator[Finding]:
-    neuron, place = layer.population.neuron, where(layer.population)
+    neuron, place = layer.population.cuba, where(layer.population)
 
     def finding(rule: str, message: str) -> Finding:
         return Finding(rule=rule, where=place, message=message)
@@ -156,12 +165,14 @@ def _matrix_findings(matrices: list[Integers], place: str) -> Iterator[Finding]:
             f"odd weights between {low} and {high} of both signs need 9 bits; a synapse has 8. "
             "Round them to even numbers.",
         )
-    elif any(not np.array_equal(stored(each << left, bits), each << left) for each in matrices):
-        yield finding(
-            "netx-negative-power",
-            f"no positive weight, and the least is {low}: netx makes -256 of it, Lava -255. "
-            "Scale the weights so that the least is no power of two.",
-        )
+        return
+    for block in matrices:
+        if not np.array_equal(stored(block << left, bits), block << left):
+            yield finding(
+                "netx-negative-power",
+                f"no positive weight, and the least is {block.min()}: netx makes -256 of it, Lava "
+                "-255. Scale the weights so that the least is no power of two.",
+            )
 
 
 def _netx_format(weight: Integers) -> tuple[int, int]:
@@ -179,9 +190,9 @@ def _netx_format(weight: Integers) -> tuple[int, int]:
 
 
 def _start_findings(chain: list[Layer]) -> Iterator[Finding]:
-    first = chain[0].population.neuron
+    first = chain[0].population.cuba
     for place, layer in enumerate(chain):
-        neuron = layer.population.neuron
+        neuron = layer.population.cuba
         expected = None if first.start is None else first.start + place
         if (neuron.start, neuron.interval) != (expected, first.interval):
             yield Finding(

@@ -20,6 +20,7 @@ from neuro.hardware.integer_graph import IntegerGraph, write_graph
 from neuro.hardware.lava.chain import layers, network_options
 from neuro.hardware.lava.interpreter import Interpreter, LavaMissingError, find_interpreter
 from neuro.hardware.lava.netx import write_net
+from neuro.hardware.lava.netx_rules import netx_findings
 from neuro.hardware.lava.validate import lava_findings, refuse
 
 Engine: TypeAlias = Literal["lava", "netx"]
@@ -107,8 +108,11 @@ def run(
     steps = graph.steps if steps is None else steps
     names = list(graph.populations) if record is None else list(record)
     _check_request(graph, inputs, steps, names, signals, engine, floating)
+    for population in graph.populations.values():
+        _ = population.cuba  # raises where the neurons are others
     if check and not floating:
-        refuse(lava_findings(graph, steps=steps))
+        netx = engine == "netx"
+        refuse(netx_findings(graph) if netx else lava_findings(graph, steps=steps))
     interpreter = find_interpreter(python)
     if engine == "netx" and interpreter.lava_dl is None:
         raise LavaMissingError(f"{interpreter.path} has no lava-dl, which reads .net files.")
@@ -121,11 +125,11 @@ def run(
             "weight_bits": weight_bits,
             "steps": steps,
             "samples": next(iter(inputs.values())).shape[1] if inputs else 1,
-            "populations": {name: graph.shape(name) for name in names},
-            "record": [each for each in SIGNALS if each in signals],
+            "populations": names,
+            "signals": [each for each in SIGNALS if each in signals],
         }
         if engine == "netx":
-            job |= _netx_job(graph, folder, net, steps, check)
+            job |= _netx_job(graph, folder, net, steps)
         else:
             write_graph(graph, folder)
         (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
@@ -172,17 +176,14 @@ def _check_request(
         raise UsageError("the inputs hold different numbers of samples.")
 
 
-def _netx_job(
-    graph: IntegerGraph, folder: Path, net: Path | None, steps: int, check: bool
-) -> dict[str, Any]:
+def _netx_job(graph: IntegerGraph, folder: Path, net: Path | None, steps: int) -> dict[str, Any]:
     if net is None:
         net = folder / "graph.net"
-        write_net(graph, net, check=check)
-    chain = [layer.population for layer in layers(graph)]
+        write_net(graph, net, check=False)
     return {
         "net": str(net.resolve()),
         "network": network_options(graph, steps),
-        "populations": {each.name: each.shape for each in chain},
+        "layers": {each.population.name: each.population.shape for each in layers(graph)},
     }
 
 
@@ -203,7 +204,7 @@ def _recording(folder: Path, job: dict[str, Any], interpreter: Interpreter) -> L
             samples.append({name: stored[name] for name in stored.files})
 
     def stacked(signal_name: str) -> dict[str, NDArray[Any]]:
-        if signal_name not in job["record"]:
+        if signal_name not in job["signals"]:
             return {}
         return {
             name: np.stack([sample[f"{name}.{signal_name}"] for sample in samples], axis=1)

@@ -35,6 +35,8 @@ from typing import Any
 
 import numpy as np
 
+PORTS = {"spikes": "s_out", "u": "u", "v": "v"}
+"""What each signal is called in Lava."""
 STATE_SCALE = 64.0
 """Weights and thresholds in units of the least bit of the state."""
 DECAY_SCALE = 4096.0
@@ -66,23 +68,24 @@ def run_sample(job: dict[str, Any], folder: Path, network: Any, number: int) -> 
     tag = "floating_pt" if job["floating"] else "fixed_pt"
     steps = job["steps"]
     records = {
-        (name, signal_name): _monitor(probe, steps, folder / f"record{index}.npy")
-        for index, (name, signal_name, probe) in enumerate(network.probes(job["record"]))
+        (name, each): _monitor(
+            getattr(network.neurons(name), PORTS[each]), steps, folder / f"{place}.{each}.npy"
+        )
+        for place, name in enumerate(job["populations"])
+        for each in job["signals"]
     }
     for process in network.components():
         process.run(condition=RunSteps(num_steps=steps), run_cfg=chosen(select_tag=tag))
         process.stop()
     found = {}
-    for (name, signal_name), file in records.items():
+    for (name, each), file in records.items():
         array = network.turned_back(name, np.load(file))
         file.unlink()
-        if job["floating"] and signal_name != "spikes":
-            array = array * STATE_SCALE
-        if signal_name == "spikes":
+        if each == "spikes":
             array = array.astype(np.int8)
-        elif not job["floating"]:
-            array = array.astype(np.int32)
-        found[f"{name}.{signal_name}"] = array
+        else:
+            array = array * STATE_SCALE if job["floating"] else array.astype(np.int32)
+        found[f"{name}.{each}"] = array
     partial = folder / "partial.npz"
     np.savez(partial, **found)
     partial.replace(folder / f"sample{number}.npz")
@@ -110,14 +113,9 @@ class LavaNetwork:
         for number, table in enumerate(self._record["connections"]):
             self._connect(number, table)
 
-    def probes(self, record: list[str]) -> list[tuple[str, str, Any]]:
-        """Return population, signal, and the variable or port of Lava that carries it."""
-        ports = {"spikes": "s_out", "u": "u", "v": "v"}
-        return [
-            (table["name"], name, getattr(self._processes[table["name"]], ports[name]))
-            for table in self._record["populations"]
-            for name in record
-        ]
+    def neurons(self, name: str) -> Any:
+        """Return the process of a population."""
+        return self._processes[name]
 
     def components(self) -> list[Any]:
         """Return one population of every part that is joined; Lava runs a part as a whole."""
@@ -295,7 +293,7 @@ class NetxNetwork:
         from lava.lib.dl.netx import hdf5
         from lava.proc.io.source import RingBuffer
 
-        self._job = job
+        self._shapes: dict[str, Any] = job["layers"]
         self._network = hdf5.Network(net_config=job["net"], **job["network"])
         (values,) = inputs.values()
         shape = self._network.inp.shape
@@ -304,20 +302,15 @@ class NetxNetwork:
         )
         self._source = RingBuffer(data=turned.astype(np.int32))
         self._source.s_out.connect(self._network.inp)
-        if len(self._network.layers) != len(job["populations"]):
+        if len(self._network.layers) != len(self._shapes):
             raise ValueError(
                 f"netx makes {len(self._network.layers)} layers of {job['net']}; expected "
-                f"{len(job['populations'])}, one for each population"
+                f"{len(self._shapes)}, one for each population"
             )
 
-    def probes(self, record: list[str]) -> list[tuple[str, str, Any]]:
-        """Return population, signal, and the variable or port of Lava that carries it."""
-        ports = {"spikes": "s_out", "u": "u", "v": "v"}
-        return [
-            (name, each, getattr(layer.neuron, ports[each]))
-            for name, layer in zip(self._job["populations"], self._network.layers, strict=True)
-            for each in record
-        ]
+    def neurons(self, name: str) -> Any:
+        """Return the process of a layer's neurons."""
+        return self._network.layers[list(self._shapes).index(name)].neuron
 
     def components(self) -> list[Any]:
         """Return what to run."""
@@ -325,7 +318,7 @@ class NetxNetwork:
 
     def turned_back(self, name: str, array: Any) -> Any:
         """Return a record ``[steps, ...]`` of Lava in the shape of the population."""
-        shape = self._job["populations"][name]
+        shape = self._shapes[name]
         if array.ndim == 4:
             return array.transpose(0, 3, 2, 1)
         return array.reshape(len(array), *shape)

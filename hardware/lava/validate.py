@@ -13,7 +13,6 @@ from neuro.hardware.integer_graph import (
     WIDTH,
     Connection,
     Convolution,
-    Cuba,
     IntegerGraph,
     Integers,
     Population,
@@ -88,7 +87,7 @@ def lava_findings(graph: IntegerGraph, *, steps: int | None = None) -> list[Find
     found: list[Finding] = []
     for population in graph.populations.values():
         found += _register_findings(population, _LAVA_REGISTERS)
-        found += _reset_findings(population, steps)
+        found += reset_findings(population, steps)
     for connection in graph.connections:
         if isinstance(connection.synapses, Convolution):
             found += _convolution_findings(graph, connection)
@@ -136,35 +135,9 @@ def weight_findings(connection: Connection) -> list[Finding]:
     return [Finding(rule=rule, where=where(connection), message=message)]
 
 
-def where(part: Population | Connection) -> str:
-    """Return how a message names a population or a connection."""
-    if isinstance(part, Population):
-        return f"population {part.name!r}"
-    return f"connection {part.source!r} -> {part.target!r}"
-
-
-def divisible(connection: Connection) -> bool:
-    """Tell whether a shift to the right drops no bit of any weight."""
-    return not (connection.synapses.weight % (1 << max(-connection.weight_exponent, 0))).any()
-
-
-def _register_findings(
-    population: Population, ranges: dict[str, tuple[int, int]]
-) -> Iterator[Finding]:
-    neuron: Cuba = population.neuron
-    for name, (low, high) in ranges.items():
-        value = getattr(neuron, name)
-        if value is None or (value.min() >= low and value.max() <= high):
-            continue
-        yield Finding(
-            rule="register",
-            where=where(population),
-            message=f"{name} of {value.min()} to {value.max()}; its register holds {low}..{high}.",
-        )
-
-
-def _reset_findings(population: Population, steps: int) -> Iterator[Finding]:
-    neuron = population.neuron
+def reset_findings(population: Population, steps: int) -> Iterator[Finding]:
+    """Yield what Lava's LIFReset cannot do of what a population does within so many steps."""
+    neuron = population.cuba
     if neuron.start is None or neuron.start >= steps:
         return
     if neuron.vth_low is not None:
@@ -181,6 +154,33 @@ def _reset_findings(population: Population, steps: int) -> Iterator[Finding]:
                 f"zeroed every {neuron.interval} steps, but only from step {neuron.start} on; "
                 "Lava's LIFReset begins within the first interval."
             ),
+        )
+
+
+def where(part: Population | Connection) -> str:
+    """Return how a message names a population or a connection."""
+    if isinstance(part, Population):
+        return f"population {part.name!r}"
+    return f"connection {part.source!r} -> {part.target!r}"
+
+
+def divisible(connection: Connection) -> bool:
+    """Tell whether a shift to the right drops no bit of any weight."""
+    return not (connection.synapses.weight % (1 << max(-connection.weight_exponent, 0))).any()
+
+
+def _register_findings(
+    population: Population, ranges: dict[str, tuple[int, int]]
+) -> Iterator[Finding]:
+    neuron = population.cuba
+    for name, (low, high) in ranges.items():
+        value = getattr(neuron, name)
+        if value is None or (value.min() >= low and value.max() <= high):
+            continue
+        yield Finding(
+            rule="register",
+            where=where(population),
+            message=f"{name} of {value.min()} to {value.max()}; its register holds {low}..{high}.",
         )
 
 
