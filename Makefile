@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check bench bench-peers nir-readers clean
+.PHONY: help demo test test-slow check lava nir-readers bench bench-peers clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -25,6 +25,8 @@ check: $(VENV)/.installed-dev  ## format, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+lava: $(VENV)-lava/.lava  ## install Intel's Lava, in an environment of its own
 
 # Hours; a run that is finished stays, a stopped one continues: make bench DATA_DIR=... JOBS=2
 bench: $(VENV)/.installed  ## measure again what benchmarks/results holds
@@ -87,4 +89,15 @@ $(VENV)-readers/.readers: $(VENV)/.installed-test constraints.txt Makefile
 	  )/beneath.pth
 	$(BIN)/python -m pip --python $(VENV)-readers/bin/python install -qq \
 	  --disable-pip-version-check -c constraints.txt --no-deps $(PEERS)
+	@touch $@
+
+# Without its dependencies: it declares Python 3.10 and numpy 1, but runs on what is named here
+# (hardware/lava/shim.py). lava-dl reads .net files.
+LAVA := lava-nc==0.10.0 lava-dl==0.6.0
+LAVA_PIP := $(VENV)-lava/bin/python -m pip install -qq --disable-pip-version-check
+
+$(VENV)-lava/.lava: constraints.txt Makefile
+	$(MAKE) VENV=$(VENV)-lava $(VENV)-lava/.made
+	$(LAVA_PIP) -c constraints.txt asteval h5py networkx numpy scipy
+	$(LAVA_PIP) --no-deps --ignore-requires-python $(LAVA)
 	@touch $@

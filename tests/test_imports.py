@@ -39,6 +39,7 @@ ALLOWED = {
 
 # Packages that not everyone has, and the modules that may import each; they load when chosen.
 # Numba writes its code with llvmlite and requires it.
+# What runs in Lava's own Python imports Lava and what it brings.
 OPTIONAL: dict[str, str] = {
     "triton": "neuro.kernels.*.gpu",
     "llvmlite": "neuro.kernels.*",
@@ -47,6 +48,8 @@ OPTIONAL: dict[str, str] = {
     "sinabs": "neuro.hardware.nir.readers",
     "snntorch": "neuro.hardware.nir.readers",
     "spikingjelly": "neuro.hardware.nir.readers",
+    "lava": "neuro.hardware.lava.*",
+    "scipy": "neuro.hardware.lava.runner",
 }
 
 # What makes `neuro --help` slow; the commands import it inside their functions.

@@ -17,7 +17,12 @@ def doctor(*, kernels: bool = False, json: bool = False) -> None:
     """
     found: dict[str, Any] = {"kernels": _kernels(), "schema": 1}
     if not kernels:
-        found = {**_machine(), "optional_packages": _optional_packages(), **found}
+        found = {
+            **_machine(),
+            "optional_packages": _optional_packages(),
+            "lava": _lava(),
+            **found,
+        }
     if json:
         print_json(found)
         return
@@ -97,6 +102,24 @@ def _optional_packages() -> list[dict[str, Any]]:
     return found
 
 
+def _lava() -> dict[str, Any]:
+    """The Python that has Intel's Lava, or why there is none and how to get it."""
+    from neuro.hardware.lava.interpreter import LavaMissingError, find_interpreter
+
+    try:
+        found = find_interpreter()
+    except LavaMissingError as error:
+        return {"version": None, "reason": str(error)}
+    return {
+        "version": found.lava,
+        "lava_dl": found.lava_dl,
+        "numpy": found.numpy,
+        "python": found.python,
+        "interpreter": str(found.path),
+        "chosen_by": found.chosen_by,
+    }
+
+
 def _print_machine(found: dict[str, Any]) -> None:
     commit = f" (commit {found['git_commit']})" if found["git_commit"] else ""
     cuda = found["cuda"]
@@ -120,5 +143,16 @@ def _print_machine(found: dict[str, Any]) -> None:
     for package in found["optional_packages"]:
         state = package["version"] or f"missing; {package['install']}"
         rows.append((f"{package['package']} (optional)", state))
+    rows.append(("lava", _lava_in_words(found["lava"])))
     for name, value in rows:
         print(f"{name:20} {value}")
+
+
+def _lava_in_words(found: dict[str, Any]) -> str:
+    if found["version"] is None:
+        return f"missing; {found['reason']}"
+    netx = f"lava-dl {found['lava_dl']}" if found["lava_dl"] else "no lava-dl, so no netx"
+    return (
+        f"{found['version']}, {netx}, numpy {found['numpy']}, python {found['python']}: "
+        f"{found['interpreter']} ({found['chosen_by']})"
+    )

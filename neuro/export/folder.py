@@ -100,9 +100,10 @@ def check_place(folder: Path) -> None:
 
 def write_samples(samples: Samples, folder: Path) -> None:
     """Write test samples into an export folder."""
-    arrays = {f"{_INPUT}{name}": array for name, array in samples.inputs.items()}
+    arrays: dict[str, Any] = {_TARGETS: samples.targets}
+    arrays |= {f"{_INPUT}{name}": array for name, array in samples.inputs.items()}
     with (folder / SAMPLES).open("wb") as file:
-        np.savez_compressed(file, **arrays, **{_TARGETS: samples.targets})
+        np.savez_compressed(file, **arrays)
 
 
 class Folder:

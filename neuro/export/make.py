@@ -131,7 +131,7 @@ def _write_integers(
     elif options.to == "lava":
         from neuro.hardware.lava.run import write_job
 
-        write_job(graph, messages, path / "lava")
+        write_job(graph, messages, path / "lava", chip=target.chip)
     record: dict[str, Any] = {
         "profile": target.name,
         "steps": graph.steps,

@@ -44,3 +44,24 @@ def test_missing_optional_packages_come_with_the_command_that_gets_them(command,
     found = json.loads(command("doctor", "--json").out)["optional_packages"]
     assert [(row["package"], row["extra"]) for row in found] == [("tonic", "events")]
     assert found[0]["install"] == 'pip install "neuro-snn[events]"'
+
+
+def test_lava_is_there_or_comes_with_the_command_that_gets_it(command, monkeypatch, tmp_path):
+    monkeypatch.setenv("NEURO_LAVA_PYTHON", str(tmp_path / "python"))
+    found = json.loads(command("doctor", "--json").out)["lava"]
+    assert found["version"] is None
+    assert "make lava" in found["reason"]
+    (tmp_path / "python").write_text(
+        """#!/bin/sh\necho '["3.10.13", "0.10.0", null, "1.26.4"]'\n""", encoding="utf-8"
+    )
+    (tmp_path / "python").chmod(0o755)
+    assert json.loads(command("doctor", "--json").out)["lava"] == {
+        "version": "0.10.0",
+        "lava_dl": None,
+        "numpy": "1.26.4",
+        "python": "3.10.13",
+        "interpreter": str(tmp_path / "python"),
+        "chosen_by": "by NEURO_LAVA_PYTHON",
+    }
+    text = command("doctor").out
+    assert "0.10.0, no lava-dl, so no netx, numpy 1.26.4, python 3.10.13" in text
