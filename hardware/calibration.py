@@ -106,6 +106,7 @@ def choose(
                     speech=spoken,
                     fullness=fullness,
                     exponents=exponents,
+                    bias_exponent=target.bias_exponent,
                 )
                 if layer is None:
                     continue

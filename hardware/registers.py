@@ -116,6 +116,7 @@ def quantise_layer(
     speech: Mapping[str, Messages],
     fullness: float,
     exponents: int = 0,
+    bias_exponent: int = 0,
 ) -> Layer | None:
     """Return a population and its inputs in registers, one synapse away from what drives it.
 
@@ -127,6 +128,7 @@ def quantise_layer(
             so that small ones keep more of theirs. S is moved to the nearest at which the
             threshold is a whole number.
         exponents: by how many powers of two the weights of the weaker inputs may be finer.
+        bias_exponent: least of a bias.
 
     Returns:
         None where a threshold or a bias does not fit its register at that scale.
@@ -136,7 +138,7 @@ def quantise_layer(
     peaks = [_peak(graph, each, speech) for each in connections]
     finest = LARGEST_WEIGHT / max(peaks) * fullness * 2**exponents
     scale, threshold = _threshold(neuron, finest)
-    bias = _bias(_whole_bias(graph, name, speech) * scale * (1 << STATE_SHIFT))
+    bias = _bias(_whole_bias(graph, name, speech) * scale * (1 << STATE_SHIFT), bias_exponent)
     if bias is None or threshold.max() > LARGEST_THRESHOLD:
         return None
     drawn = []
@@ -179,10 +181,10 @@ def _threshold(neuron: FloatNeuron, scale: float) -> tuple[float, Integers]:
     return scale, rounded.astype(np.int32)
 
 
-def _bias(states: Reals) -> tuple[Integers, int] | None:
+def _bias(states: Reals, least: int) -> tuple[Integers, int] | None:
     """Return mantissa and exponent of a bias in units of the state, if it fits."""
     largest = float(np.abs(states).max())
-    exponent = 0
+    exponent = least
     while np.rint(largest / (1 << exponent)) > LARGEST_MANTISSA:
         exponent += 1
     if exponent > LARGEST_BIAS_EXPONENT:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from neuro.export.folder import Folder, Form, Samples, write_samples
 from neuro.export.run import compare, load_classifier, over_time, quantise_session
 from neuro.hardware import load_profile
 from neuro.hardware.integer_graph import write_graph
+from neuro.hardware.lava.netx_rules import BIAS_EXP as BIAS_EXPONENT
 from neuro.hardware.messages import encode_inputs
 from neuro.hardware.place import Placement, place
 from neuro.hardware.targets import target_named
@@ -114,6 +115,8 @@ def _write_integers(
     session: ClassificationSession, path: Path, options: ExportOptions, note: Callable[[str], None]
 ) -> tuple[dict[str, Any], Placement]:
     target = target_named(options.profile)
+    if options.to == "netx":
+        target = replace(target, bias_exponent=BIAS_EXPONENT)
     note(f"Quantising for {target.name} on {options.calibrate} training samples.")
     quantised = quantise_session(session, target, samples=options.calibrate)
     graph = quantised.graph
