@@ -6,8 +6,8 @@ import pytest
 
 from benchmarks.cells import Cell, Launch
 from benchmarks.command import CheckFailedError
-from benchmarks.grid_result import GridResult, bars_of, check_bars, grid_cells, summarise
 from benchmarks.grid import above, at_least, halfway, within
+from benchmarks.grid_result import GridResult, bars_of, check_bars, grid_cells, summarise
 from benchmarks.grids import GRIDS
 from benchmarks.records import read_result, write_result
 
