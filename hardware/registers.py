@@ -111,16 +111,15 @@ def exponent_range(graph: FloatGraph, name: str, speech: Mapping[str, Messages])
 
 
 def exact_fullness(graph: FloatGraph, name: str, speech: Mapping[str, Messages]) -> float | None:
-    """Return the fullness at which no weight is rounded, if all are whole multiples of the least."""
+    """Return the fullness at which no weight is rounded, if all are multiples of the least one."""
     weights = [np.abs(_per_message(graph, each, speech).weight) for each in graph.inputs_of(name)]
     least = min(float(each[each > 0].min(initial=np.inf)) for each in weights)
-    multiples = max(float(each.max(initial=0)) for each in weights) / least
-    whole = all(
-        np.abs(each / least - np.rint(each / least)).max(initial=0) < 1e-6 for each in weights
-    )
-    if not whole or multiples > LARGEST_WEIGHT // 2:
+    multiples = [each / least for each in weights]
+    most = max(float(each.max(initial=0)) for each in multiples)
+    fractions = max(float(np.abs(each - np.rint(each)).max(initial=0)) for each in multiples)
+    if fractions > 1e-6 or most > LARGEST_WEIGHT // 2:
         return None
-    return int(LARGEST_WEIGHT / 2 / multiples) * 2 * multiples / LARGEST_WEIGHT
+    return int(LARGEST_WEIGHT / 2 / most) * 2 * most / LARGEST_WEIGHT
 
 
 def quantise_layer(
