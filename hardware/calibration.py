@@ -7,7 +7,7 @@ where the float network has them (for an integrator: at which potentials differ 
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,13 @@ from neuro.hardware.fixed_point import Extremes, run
 from neuro.hardware.float_graph import FloatGraph, Reals
 from neuro.hardware.integer_graph import STATE_SHIFT, WIDTH, IntegerGraph, Source
 from neuro.hardware.messages import Messages, ways_to_speak
-from neuro.hardware.registers import LARGEST_THRESHOLD, Layer, exponent_range, quantise_layer
+from neuro.hardware.registers import (
+    LARGEST_THRESHOLD,
+    Layer,
+    exact_fullness,
+    exponent_range,
+    quantise_layer,
+)
 from neuro.hardware.targets import Target
 
 FULLNESS = (2.0, 1.41, 1.0, 0.71, 0.5, 0.35, 0.25, 0.18, 0.125, 1 / 16, 1 / 32, 1 / 64, 1 / 128)
@@ -92,41 +98,76 @@ def choose(
     Raises:
         UsageError: nothing fits the registers.
     """
-    best: Chosen | None = None
-    tried = 0
+    search = _Search(graph, name, target, calibration)
+    neuron = graph.populations[name].neuron
+    at_ties = (False, True) if neuron.inclusive and neuron.threshold is not None else (False,)
     for spoken in _ways(graph, name, target, calibration, speech):
         signals = _signals(graph, name, calibration, sent, spoken)
-        most = exponent_range(graph, name, spoken)
-        for exponents in sorted({0, most}):
+        for exponents in sorted({0, exponent_range(graph, name, spoken)}):
             worse = 0
-            for fullness in FULLNESS:
-                layer = quantise_layer(
-                    graph,
-                    name,
-                    speech=spoken,
-                    fullness=fullness,
-                    exponents=exponents,
-                    bias_exponent=target.bias_exponent,
-                )
-                if layer is None:
-                    continue
-                outcome = _try(layer, signals, spoken, target, calibration.answers[name])
-                tried += 1
-                if outcome is None:
-                    continue
-                if best is None or outcome.disagreement < best.disagreement:
-                    best = Chosen(layer=layer, speech=spoken, tried=0, **outcome._asdict())
+            for fullness in _scales(graph, name, spoken):
+                found = {
+                    search.attempt(signals, spoken, fullness, exponents, ties) for ties in at_ties
+                }
+                if "better" in found:
                     worse = 0
-                else:
+                elif "worse" in found:
                     worse += 1
                 if worse == PATIENCE:
                     break
+    best, tried = search.best, search.tried
     if best is None:
         raise UsageError(
             f"{name}: at no scale do its weights, threshold, bias and sums fit their registers "
             f"({tried} were run). Train with smaller weights or biases, or fewer time steps."
         )
     return Chosen(**{**vars(best), "tried": tried})
+
+
+def _scales(graph: FloatGraph, name: str, speech: Mapping[str, Messages]) -> list[float]:
+    exact = exact_fullness(graph, name, speech)
+    return [*FULLNESS] if exact is None else [exact, *FULLNESS]
+
+
+class _Search:
+    """The best of what was tried for a population."""
+
+    def __init__(
+        self, graph: FloatGraph, name: str, target: Target, calibration: Calibration
+    ) -> None:
+        self.graph, self.name, self.target = graph, name, target
+        self.answers = calibration.answers[name]
+        self.best: Chosen | None = None
+        self.tried = 0
+
+    def attempt(
+        self,
+        signals: Mapping[str, NDArray[np.integer]],
+        speech: Mapping[str, Messages],
+        fullness: float,
+        exponents: int,
+        ties: bool,
+    ) -> Literal["better", "worse", "does not fit"]:
+        """Run the population at one scale and keep it if it is the best so far."""
+        layer = quantise_layer(
+            self.graph,
+            self.name,
+            speech=speech,
+            fullness=fullness,
+            exponents=exponents,
+            ties=ties,
+            bias_exponent=self.target.bias_exponent,
+        )
+        if layer is None:
+            return "does not fit"
+        self.tried += 1
+        outcome = _try(layer, signals, speech, self.target, self.answers)
+        if outcome is None:
+            return "does not fit"
+        if self.best is not None and outcome.disagreement >= self.best.disagreement:
+            return "worse"
+        self.best = Chosen(layer=layer, speech=speech, tried=0, **outcome._asdict())
+        return "better"
 
 
 def _ways(

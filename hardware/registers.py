@@ -7,9 +7,10 @@ weights per unit of potential::
     du    = round(4096 (1 - a_u)) - 1        dv = round(4096 (1 - a_v))
     vth   = theta S                          bias_mant 2^bias_exp = 64 b S
 
-A chip fires above its threshold. Where neurons have one threshold, S is such that ``theta S`` is a
-whole number (plus 1/64, the least step of a potential, for neurons that fire at it): ``>`` and
-``>=`` then hold exactly. S is chosen by calibration, see :mod:`neuro.hardware.calibration`.
+A chip fires above its threshold. Where neurons have one threshold, S is such that ``theta S`` is
+``vth`` for neurons that fire above it, and ``vth + 1/64``, the least step of a potential, for those
+that fire at it; where potentials are so coarse that they meet it often, ``vth + 1``. S is chosen by
+calibration, see :mod:`neuro.hardware.calibration`.
 """
 
 from collections.abc import Mapping
@@ -109,6 +110,18 @@ def exponent_range(graph: FloatGraph, name: str, speech: Mapping[str, Messages])
     return min(int(np.log2(max(peaks) / min(peaks))), LARGEST_WEIGHT_EXPONENT)
 
 
+def exact_fullness(graph: FloatGraph, name: str, speech: Mapping[str, Messages]) -> float | None:
+    """Return the fullness at which no weight is rounded, if all are multiples of the least one."""
+    weights = [np.abs(_per_message(graph, each, speech).weight) for each in graph.inputs_of(name)]
+    least = min(float(each[each > 0].min(initial=np.inf)) for each in weights)
+    multiples = [each / least for each in weights]
+    most = max(float(each.max(initial=0)) for each in multiples)
+    fractions = max(float(np.abs(each - np.rint(each)).max(initial=0)) for each in multiples)
+    if fractions > 1e-6 or most > LARGEST_WEIGHT // 2:
+        return None
+    return int(LARGEST_WEIGHT / 2 / most) * 2 * most / LARGEST_WEIGHT
+
+
 def quantise_layer(
     graph: FloatGraph,
     name: str,
@@ -116,6 +129,7 @@ def quantise_layer(
     speech: Mapping[str, Messages],
     fullness: float,
     exponents: int = 0,
+    ties: bool = False,
     bias_exponent: int = 0,
 ) -> Layer | None:
     """Return a population and its inputs in registers, one synapse away from what drives it.
@@ -127,6 +141,8 @@ def quantise_layer(
         fullness: how far the largest weight fills its eight bits; above 1, large ones are clipped
             so that small ones keep more of theirs. S is moved to the nearest at which the
             threshold is a whole number.
+        ties: whether potentials that should just reach the threshold do so from below, as sums of
+            rounded weights; for neurons that fire at it.
         exponents: by how many powers of two the weights of the weaker inputs may be finer.
         bias_exponent: least of a bias.
 
@@ -137,7 +153,7 @@ def quantise_layer(
     neuron = population.neuron
     peaks = [_peak(graph, each, speech) for each in connections]
     finest = LARGEST_WEIGHT / max(peaks) * fullness * 2**exponents
-    scale, threshold = _threshold(neuron, finest)
+    scale, threshold = _threshold(neuron, finest, ties)
     bias = _bias(_whole_bias(graph, name, speech) * scale * (1 << STATE_SHIFT), bias_exponent)
     if bias is None or threshold.max() > LARGEST_THRESHOLD:
         return None
@@ -168,11 +184,11 @@ def quantise_layer(
     )
 
 
-def _threshold(neuron: FloatNeuron, scale: float) -> tuple[float, Integers]:
+def _threshold(neuron: FloatNeuron, scale: float, ties: bool) -> tuple[float, Integers]:
     """Return the scale and the threshold in its units."""
     if neuron.threshold is None:
         return scale, np.asarray(LARGEST_THRESHOLD, np.int32)
-    least = 1 / (1 << STATE_SHIFT) if neuron.inclusive else 0.0
+    least = (1.0 if ties else 1 / (1 << STATE_SHIFT)) if neuron.inclusive else 0.0
     if neuron.threshold.ndim == 0:
         whole = max(1, round(float(neuron.threshold) * scale - least))
         return (whole + least) / float(neuron.threshold), np.asarray(whole, np.int32)

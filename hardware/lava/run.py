@@ -139,7 +139,7 @@ def run(
 def write_job(
     graph: IntegerGraph, inputs: Mapping[str, NDArray[np.integer]], folder: Path, *, chip: str
 ) -> None:
-    """Write what Lava needs to run samples without this package: ``python FOLDER/runner.py FOLDER``.
+    """Write what Lava needs to run samples by itself, with ``python FOLDER/runner.py FOLDER``.
 
     It leaves ``sample<n>.npz`` there, spikes, u and v of every population and step.
 

@@ -26,7 +26,7 @@ from neuro.layers import (
 )
 from neuro.models import MLP, Conv5, Conv9, ResNet18, build_model
 from neuro.neurons import IF, LIF, AdaptiveLIF, AlphaLIF, CubaLIF, LeakyIntegrator
-from tests.export.float_run import run_float
+from tests.hardware.float_run import run_float
 
 
 def torch_run(network: Network, inputs: Tensor) -> dict[str, np.ndarray]:
