@@ -10,7 +10,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,7 +133,7 @@ def run(
         else:
             write_graph(graph, folder)
         (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
-        np.savez(folder / "inputs.npz", **_padded(inputs, steps))
+        np.savez(folder / "inputs.npz", **cast(dict[str, Any], _padded(inputs, steps)))
         _watch(interpreter, folder, job["samples"], timeout)
         return _recording(folder, job, interpreter)
 
