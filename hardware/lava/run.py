@@ -108,7 +108,7 @@ def run(
     """
     steps = graph.steps if steps is None else steps
     names = list(graph.populations) if record is None else list(record)
-    _check_request(graph, inputs, steps, names, signals, engine, floating)
+    _check_request(graph, inputs, steps, names, signals, engine, floating, weight_bits)
     for population in graph.populations.values():
         _ = population.cuba  # raises where the neurons are others
     if check and not floating:
@@ -190,6 +190,7 @@ def _check_request(
     signals: Collection[str],
     engine: str,
     floating: bool,
+    weight_bits: int,
 ) -> None:
     if engine not in ("lava", "netx"):
         raise UsageError(f"unknown engine {engine!r}; expected lava or netx.")
@@ -201,6 +202,8 @@ def _check_request(
     for name in signals:
         if name not in SIGNALS:
             raise UsageError(f"no signal {name!r} to record; expected some of {SIGNALS}.")
+    if not 1 <= weight_bits <= 8:
+        raise UsageError(f"{weight_bits} weight bits; a synapse has 1 to 8.")
     if not names or not signals or steps < 1:
         raise UsageError("nothing to record: name a population and a signal, and run a step.")
     if inputs.keys() != graph.sources.keys():
@@ -218,6 +221,8 @@ def _check_request(
             )
     if len({given.shape[1] for given in inputs.values()}) > 1:
         raise UsageError("the inputs hold different numbers of samples.")
+    if any(not given.shape[1] for given in inputs.values()):
+        raise UsageError("the inputs hold no sample; expected [T, B, ...] with B of 1 at least.")
 
 
 def _netx_job(graph: IntegerGraph, folder: Path, net: Path | None, steps: int) -> dict[str, Any]:
@@ -232,12 +237,15 @@ def _netx_job(graph: IntegerGraph, folder: Path, net: Path | None, steps: int) -
 
 
 def _padded(inputs: Mapping[str, NDArray[np.integer]], steps: int) -> dict[str, NDArray[np.int32]]:
-    """Return inputs ``[B, steps, *shape]``, silent after the last that is given."""
+    """Return inputs ``[B, steps, *shape]``, silent after the last that is given.
+
+    A prefix keeps their names from those of the parameters of ``numpy.savez``.
+    """
     padded = {}
     for name, given in inputs.items():
         whole = np.zeros((given.shape[1], steps, *given.shape[2:]), np.int32)
         whole[:, : len(given)] = np.moveaxis(given, 0, 1)
-        padded[name] = whole
+        padded[f"input.{name}"] = whole
     return padded
 
 
@@ -337,7 +345,10 @@ def _end_group(group: int) -> None:
 
 
 def living(group: int) -> list[int]:
-    """Return the processes of a group that have not ended; those that nobody waits for have."""
+    """Return the processes of a group that have not ended, as Linux tells them.
+
+    One that has, and that nobody waits for, is none of them.
+    """
     found = []
     try:
         os.killpg(group, 0)

@@ -7,7 +7,7 @@ Lava (3.10 or later), watches it, and reads what it leaves behind::
 
     job.json                 what to run, and how
     graph.json, graph.npz    the integer graph, for engine "lava"
-    inputs.npz               [samples, steps, *shape] of every source
+    inputs.npz               input.source, [samples, steps, *shape]
     sample<n>.npz            -> population.signal, [steps, *shape], there once it is whole
     failure.txt              -> tracebacks of process models, as soon as they are raised
 
@@ -52,7 +52,7 @@ def main(folder: Path) -> None:
     job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
     build = NetxNetwork if job["engine"] == "netx" else LavaNetwork
     with np.load(folder / "inputs.npz", allow_pickle=False) as inputs:
-        arrays = {name: inputs[name] for name in inputs.files}
+        arrays = {name.removeprefix("input."): inputs[name] for name in inputs.files}
     for number in range(job["samples"]):
         sample = {name: array[number] for name, array in arrays.items()}
         network = build(job, folder, sample)

@@ -1,5 +1,6 @@
 """``neuro verify``: proof that an export computes what it should."""
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,7 +39,8 @@ def verify(
         Of integers: reference, lava, netx, separated by commas; default all it has files for. Of
         NIR: norse, snntorch, spikingjelly, sinabs; default all.
     lava_python
-        Python that has Lava, or the readers of NIR; default the one that `make lava` makes.
+        Python that has Lava, or the readers of NIR; default those that `make lava` and
+        `make nir-readers` make.
     timeout
         Seconds that each sample may take in Lava, or each reader.
     json
@@ -90,6 +92,13 @@ def verify(
         raise MismatchError(f"{folder}: engines disagree in {proof.mismatches} numbers.")
 
 
+def _readers_python() -> Path:
+    """Return the Python that has readers of NIR: as the environment says, or as made by ``make``."""
+    named = os.environ.get("NEURO_NIR_READERS")
+    made = Path(sys.prefix).with_name(f"{Path(sys.prefix).name}-readers") / "bin" / "python"
+    return Path(named) if named else made if made.exists() else Path(sys.executable)
+
+
 def _verify_nir(
     export: "Export",
     samples: int | None,
@@ -110,7 +119,7 @@ def _verify_nir(
         export.folder / "network.nir",
         np.moveaxis(inputs, 1, 0),
         readers=READERS if readers is None else tuple(readers),
-        python=sys.executable if python is None else str(python),
+        python=str(python or _readers_python()),
         timeout=timeout,
     )
     different = [row.reader for row in rows if row.verdict == "differs"]

@@ -89,9 +89,9 @@ def stand_in(tmp_path):
 def test_a_child_that_hangs_is_ended_with_all_it_started(stand_in):
     python = stand_in(
         """
-        sleep 7331 &
+        sleep 99277331 &
         echo waiting for a message that never comes
-        sleep 7331
+        sleep 99277331
         """
     )
     started = time.monotonic()
@@ -99,15 +99,15 @@ def test_a_child_that_hangs_is_ended_with_all_it_started(stand_in):
         run(LAYER, INPUTS, python=python, timeout=0.5)
     assert time.monotonic() - started < 15
     assert "a message that never comes" in str(caught.value)
-    assert gone("7331", 0)
+    assert gone("99277331", 0)
 
 
 def test_a_child_that_does_not_want_to_end_is_killed(stand_in, monkeypatch):
     monkeypatch.setattr("neuro.hardware.lava.run._GOODBYE_S", 0.3)
-    python = stand_in("trap '' TERM\nwhile true; do sleep 0.7332; done\n")
+    python = stand_in("trap '' TERM\nwhile true; do sleep 0.99277332; done\n")
     with pytest.raises(LavaError, match="had not finished"):
         run(LAYER, INPUTS, python=python, timeout=0.3)
-    assert gone("0.7332", 0)
+    assert gone("0.99277332", 0)
 
 
 def test_a_child_that_fails_tells_the_end_of_its_log(stand_in):
@@ -120,18 +120,18 @@ def test_a_child_that_fails_tells_the_end_of_its_log(stand_in):
 
 
 def test_a_traceback_ends_the_run_at_once(stand_in):
-    python = stand_in('echo "ValueError: from a model" > failure.txt\nsleep 7333\n')
+    python = stand_in('echo "ValueError: from a model" > failure.txt\nsleep 99277333\n')
     with pytest.raises(LavaError, match="one of its processes raised") as caught:
         run(LAYER, INPUTS, python=python, timeout=100)
     assert "ValueError: from a model" in str(caught.value)
-    assert gone("7333", 0)
+    assert gone("99277333", 0)
 
 
 def test_an_interrupt_ends_the_child(stand_in):
-    python = stand_in(f"sleep 1; kill -INT {os.getpid()}; sleep 7334\n")
+    python = stand_in(f"sleep 1; kill -INT {os.getpid()}; sleep 99277334\n")
     with pytest.raises(KeyboardInterrupt):
         run(LAYER, INPUTS, python=python, timeout=100)
-    assert gone("7334", 0)
+    assert gone("99277334", 0)
 
 
 def test_netx_needs_lava_dl(stand_in):

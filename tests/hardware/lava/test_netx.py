@@ -1,5 +1,9 @@
 """Files of layers: what is written is read again, and what netx would change is refused."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pytest
@@ -88,6 +92,20 @@ def test_the_file_is_laid_out_as_netx_wants_it(tmp_path):
         assert file["layer/4/neuron/type"][()] == b"CUBA"
         assert file["layer/4/neuron/iDecay"][()] == 401
         assert "neuron/messageBits" not in file["layer/4"]
+
+
+def test_files_are_written_and_read_where_neither_lava_nor_torch_is(tmp_path):
+    script = """
+import sys
+from pathlib import Path
+sys.modules["torch"] = sys.modules["lava"] = None  # importing them fails
+from neuro.hardware.lava.netx import read_net, write_net
+from tests.hardware.lava.build import neurons, one_layer
+write_net(one_layer([[2, -2]], neurons()), Path(sys.argv[1]))
+assert read_net(Path(sys.argv[1])).output == "out"
+"""
+    command = [sys.executable, "-c", script, str(tmp_path / "a.net")]
+    subprocess.run(command, check=True, cwd=Path(__file__).resolve().parents[3])
 
 
 def test_sparse_synapses_and_exponents_become_a_matrix(tmp_path):

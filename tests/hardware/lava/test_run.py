@@ -1,6 +1,7 @@
 """Lava computes what the graph says: spikes, currents and potentials equal at every step."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,8 +9,10 @@ import pytest
 
 from neuro.errors import UsageError
 from neuro.hardware import fixed_point
-from neuro.hardware.integer_graph import Connection, IntegerGraph
+from neuro.hardware.integer_graph import IntegerGraph, target_shape
 from neuro.hardware.lava.run import LavaRecording, run
+from neuro.hardware.lava.validate import stored
+from neuro.hardware.microcode import SoftReset
 from tests.hardware.lava.build import (
     convolution,
     dense,
@@ -166,8 +169,6 @@ def test_the_sum_is_shifted_with_and_without_delays(lava, exponent):
 
 @pytest.mark.slow
 def test_fewer_weight_bits_are_what_validation_says(lava):
-    from neuro.hardware.lava.validate import stored
-
     kept = stored(integers(WEIGHT), 4)
     assert set(np.unique(kept % 32)) == {0}
     assert not np.array_equal(kept, WEIGHT)
@@ -195,8 +196,6 @@ def test_every_number_of_a_graded_spike_counts(lava):
     ],
 )
 def test_convolutions_of_every_sort(lava, shape, weight, how):
-    from neuro.hardware.integer_graph import target_shape
-
     rng = np.random.default_rng(6)
     through = convolution("in", "out", even(rng, *weight), **how)
     whole = graph(
@@ -221,6 +220,21 @@ def test_parts_that_nothing_joins_run_each(lava):
         dense("b", "of b", np.full((2, 2), 60)),
     )
     inputs = {"a": np.ones((20, 1, 3), np.int32), "b": np.ones((20, 1, 2), np.int32)}
+    assert_equal(run(whole, inputs, python=lava.path), whole, inputs)
+
+
+@pytest.mark.slow
+def test_synapses_that_do_nothing_do_nothing(lava):
+    """No synapse at all, weights of zero; and names that mean something to numpy or to files."""
+    biased = neurons(vth=9, bias_mant=600)
+    whole = graph(
+        {"file": 3},
+        {"a/b.c": (2, biased), "connection0": (2, biased), "..": (2, biased)},
+        sparse("file", "a/b.c", np.zeros((2, 3))),
+        dense("a/b.c", "connection0", np.zeros((2, 2))),
+        sparse("connection0", "..", [[0, 0], [40, 0]], delay=[[0, 0], [9, 0]]),
+    )
+    inputs = {"file": np.ones((20, 1, 3), np.int32)}
     assert_equal(run(whole, inputs, python=lava.path), whole, inputs)
 
 
@@ -262,6 +276,8 @@ def test_what_lava_would_compute_otherwise_is_refused():
         ({"record": ["ou"]}, "no population 'ou' to record. Did you mean \"out\""),
         ({"signals": ["w"]}, "no signal 'w'"),
         ({"signals": []}, "nothing to record"),
+        ({"weight_bits": 9}, "9 weight bits; a synapse has 1 to 8"),
+        ({"inputs": {"in": np.zeros((2, 0, 2), np.int32)}}, "the inputs hold no sample"),
         ({"engine": "brian"}, "unknown engine 'brian'"),
         ({"engine": "netx", "floating": True}, "netx runs integers alone"),
     ],
@@ -273,12 +289,24 @@ def test_a_request_that_does_not_fit_is_refused(change, message):
         run(layer, inputs, **change)
 
 
+def test_neurons_that_subtract_their_threshold_are_refused_even_unchecked():
+    layer = one_layer([[2, -2]], neurons())
+    (population,) = layer.populations.values()
+    soft = replace(population, neuron=SoftReset(registers=population.cuba))
+    with pytest.raises(UsageError, match="subtract their threshold"):
+        run(
+            replace(layer, populations={"out": soft}),
+            {"in": np.zeros((2, 1, 2), np.int32)},
+            check=False,
+        )
+
+
 def test_sources_of_different_numbers_of_samples_are_refused():
     two = graph(
         {"a": 1, "b": 1},
         {"out": (1, neurons())},
         dense("a", "out", [[2]]),
-        Connection(**vars(dense("b", "out", [[2]]))),
+        dense("b", "out", [[2]]),
     )
     inputs = {"a": np.zeros((2, 1, 1), np.int32), "b": np.zeros((2, 2, 1), np.int32)}
     with pytest.raises(UsageError, match="different numbers of samples"):
