@@ -93,7 +93,7 @@ def verify(
 
 
 def _readers_python() -> Path:
-    """Return the Python that has readers of NIR: as the environment says, or as made by ``make``."""
+    """Return the Python that has readers of NIR: the one named, or as ``make`` makes it."""
     named = os.environ.get("NEURO_NIR_READERS")
     made = Path(sys.prefix).with_name(f"{Path(sys.prefix).name}-readers") / "bin" / "python"
     return Path(named) if named else made if made.exists() else Path(sys.executable)
