@@ -43,8 +43,8 @@ class Calibration:
 
     Args:
         inputs: ``[T, B, *shape]`` of every source.
-        answers: of every population spikes ``[T, B, *shape]``, 0 or 1; of an integrator the sum
-            over time of its potential, ``[B, *shape]``.
+        answers: of every population spikes ``[T, B, *shape]``, 0 or 1; of an integrator its
+            potential after the last step, ``[B, *shape]``.
     """
 
     inputs: Mapping[str, Reals]
@@ -164,6 +164,7 @@ class _Search:
             self.name,
             speech=speech,
             fullness=fullness,
+            bias_exponent=self.target.bias_exponent,
             exponents=exponents,
             ties=ties,
         )

@@ -13,6 +13,7 @@ that fire at it; where potentials are so coarse that they meet it often, ``vth +
 calibration, see :mod:`neuro.hardware.calibration`.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -128,6 +129,7 @@ def quantise_layer(
     *,
     speech: Mapping[str, Messages],
     fullness: float,
+    bias_exponent: int | None = None,
     exponents: int = 0,
     ties: bool = False,
 ) -> Layer | None:
@@ -142,6 +144,7 @@ def quantise_layer(
             threshold is a whole number.
         ties: whether potentials that should just reach the threshold do so from below, as sums of
             rounded weights; for neurons that fire at it.
+        bias_exponent: of the bias; the smallest that fits if left out.
         exponents: by how many powers of two the weights of the weaker inputs may be finer.
 
     Returns:
@@ -152,7 +155,7 @@ def quantise_layer(
     peaks = [_peak(graph, each, speech) for each in connections]
     finest = LARGEST_WEIGHT / max(peaks) * fullness * 2**exponents
     scale, threshold = _threshold(neuron, finest, ties)
-    bias = _bias(_whole_bias(graph, name, speech) * scale * (1 << STATE_SHIFT))
+    bias = _bias(_whole_bias(graph, name, speech) * scale * (1 << STATE_SHIFT), bias_exponent)
     if bias is None or threshold.max() > LARGEST_THRESHOLD:
         return None
     drawn = []
@@ -195,13 +198,13 @@ def _threshold(neuron: FloatNeuron, scale: float, ties: bool) -> tuple[float, In
     return scale, rounded.astype(np.int32)
 
 
-def _bias(states: Reals) -> tuple[Integers, int] | None:
+def _bias(states: Reals, exponent: int | None) -> tuple[Integers, int] | None:
     """Return mantissa and exponent of a bias in units of the state, if it fits."""
     largest = float(np.abs(states).max())
-    exponent = 0
-    while np.rint(largest / (1 << exponent)) > LARGEST_MANTISSA:
-        exponent += 1
-    if exponent > LARGEST_BIAS_EXPONENT:
+    if exponent is None:
+        needed = largest / (LARGEST_MANTISSA + 0.5)
+        exponent = max(0, math.ceil(math.log2(needed))) if needed > 1 else 0
+    if exponent > LARGEST_BIAS_EXPONENT or np.rint(largest / 2**exponent) > LARGEST_MANTISSA:
         return None
     return np.asarray(np.rint(states / (1 << exponent)), np.int32), exponent
 

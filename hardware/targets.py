@@ -15,6 +15,7 @@ class Target:
         soft_reset: whether a spike may subtract the threshold.
         accumulator_bits: beside the sign, of the register in which what arrives in a step is
             summed; None for one that holds any sum.
+        bias_exponent: that all biases must have, 6 for files of netx; None for the finest.
         description: one line, with the source of what it says.
     """
 
@@ -23,6 +24,7 @@ class Target:
     soft_reset: bool
     accumulator_bits: int | None
     description: str
+    bias_exponent: int | None = None
 
 
 TARGETS = {
