@@ -137,7 +137,8 @@ def answers(graph: IntegerGraph, recording: Recording) -> NDArray[np.int64]:
     decided = (
         recording.output_counts if graph.decoding == "spikes" else recording.final_v[graph.output]
     )
-    best: NDArray[np.int64] = decided.reshape(len(decided), -1).argmax(1)
+    neurons = int(np.prod(decided.shape[1:]))
+    best: NDArray[np.int64] = decided.reshape(len(decided), neurons).argmax(1)
     return best
 
 

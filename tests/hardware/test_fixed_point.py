@@ -154,6 +154,13 @@ def test_answers_by_spikes_and_by_potential():
     assert answers(by_potential, recording).tolist() == [1]
 
 
+def test_no_samples_give_no_answers():
+    graph = one_layer(np.ones((3, 2), int), neurons(), 4)
+    recording = run(graph, {"in": np.ones((4, 0, 2), int)}, record=["out"])
+    assert answers(graph, recording).shape == (0,)
+    assert recording.extremes["out"] == (0, 0, 0, 0, 0, 0)
+
+
 @pytest.mark.parametrize(
     ("inputs", "said"),
     [
