@@ -1,4 +1,4 @@
-"""Chips as data: numbers with a unit, a kind, a source and a year."""
+"""Chips: their numbers with a unit, a kind, a source and a year, and networks as they run them."""
 
 from neuro.hardware.profile import (
     HardwareProfile,

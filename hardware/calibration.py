@@ -5,6 +5,7 @@ scales at which no register overflows, with room to spare, the one is kept at wh
 where the float network has them (for an integrator: at which potentials differ least).
 """
 
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -30,7 +31,8 @@ FULLNESS = (2.0, 1.41, 1.0, 0.71, 0.5, 0.35, 0.25, 0.18, 0.125, 1 / 16, 1 / 32, 
 ROOM = 1.25
 """By how much other samples may exceed what was observed before a register overflows."""
 PATIENCE = 3
-"""After so many scales in a row that do worse, smaller ones are not tried."""
+"""After so many scales in a row that do worse, smaller ones are not tried; nor coarser messages."""
+_FIRST = 8
 _CHUNK = 1 << 25
 """Neurons times samples times steps that are recorded at once."""
 
@@ -41,8 +43,8 @@ class Calibration:
 
     Args:
         inputs: ``[T, B, *shape]`` of every source.
-        answers: of every population spikes ``[T, B, *shape]``, 0 or 1; of an integrator the sum
-            over time of its potential, ``[B, *shape]``.
+        answers: of every population spikes ``[T, B, *shape]``, 0 or 1; of an integrator its
+            potential after the last step, ``[B, *shape]``.
     """
 
     inputs: Mapping[str, Reals]
@@ -99,22 +101,13 @@ def choose(
         UsageError: nothing fits the registers.
     """
     search = _Search(graph, name, target, calibration)
-    neuron = graph.populations[name].neuron
-    at_ties = (False, True) if neuron.inclusive and neuron.threshold is not None else (False,)
+    coarser = 0
     for spoken in _ways(graph, name, target, calibration, speech):
         signals = _signals(graph, name, calibration, sent, spoken)
-        for exponents in sorted({0, exponent_range(graph, name, spoken)}):
-            worse = 0
-            for fullness in _scales(graph, name, spoken):
-                found = {
-                    search.attempt(signals, spoken, fullness, exponents, ties) for ties in at_ties
-                }
-                if "better" in found:
-                    worse = 0
-                elif "worse" in found:
-                    worse += 1
-                if worse == PATIENCE:
-                    break
+        found = search.over_scales(signals, spoken)
+        coarser = 0 if found else coarser + 1
+        if search.best is not None and coarser == PATIENCE - 1:
+            break
     best, tried = search.best, search.tried
     if best is None:
         raise UsageError(
@@ -122,11 +115,6 @@ def choose(
             f"({tried} were run). Train with smaller weights or biases, or fewer time steps."
         )
     return Chosen(**{**vars(best), "tried": tried})
-
-
-def _scales(graph: FloatGraph, name: str, speech: Mapping[str, Messages]) -> list[float]:
-    exact = exact_fullness(graph, name, speech)
-    return [*FULLNESS] if exact is None else [exact, *FULLNESS]
 
 
 class _Search:
@@ -139,6 +127,28 @@ class _Search:
         self.answers = calibration.answers[name]
         self.best: Chosen | None = None
         self.tried = 0
+
+    def over_scales(
+        self, signals: Mapping[str, NDArray[np.integer]], speech: Mapping[str, Messages]
+    ) -> bool:
+        """Try scales from large to small; tell whether one was better than all before."""
+        neuron = self.graph.populations[self.name].neuron
+        fires_at = neuron.inclusive and neuron.threshold is not None
+        finest = exponent_range(self.graph, self.name, speech)
+        exact = exact_fullness(self.graph, self.name, speech)
+        improved = False
+        for exponents in sorted({0, finest}):
+            worse = 0
+            for fullness in [*FULLNESS] if exact is None else [exact, *FULLNESS]:
+                found = self.attempt(signals, speech, fullness, exponents, ties=False)
+                if fires_at and (found == "better" or fullness == exact):
+                    ties = self.attempt(signals, speech, fullness, exponents, ties=True)
+                    found = "better" if ties == "better" else found
+                improved = improved or found == "better"
+                worse = 0 if found == "better" else worse + (found == "worse")
+                if worse == PATIENCE:
+                    break
+        return improved
 
     def attempt(
         self,
@@ -154,9 +164,9 @@ class _Search:
             self.name,
             speech=speech,
             fullness=fullness,
+            bias_exponent=self.target.bias_exponent,
             exponents=exponents,
             ties=ties,
-            bias_exponent=self.target.bias_exponent,
         )
         if layer is None:
             return "does not fit"
@@ -242,17 +252,20 @@ def _try(
         steps=steps + 1,
     )
     size = int(np.prod(shape, dtype=np.int64))
-    chunk = max(1, _CHUNK // (size * steps))
+    chunk = max(_FIRST, _CHUNK // (size * steps))
+    # the first few show most overflows
+    edges = [0, *range(min(_FIRST, batch), batch, chunk), batch]
     spikes = np.zeros((0 if integrates else steps, batch, *shape), np.int8)
     error = 0.0
     extremes = Extremes(0, 0, 0, 0, 0, 0)
-    for first in range(0, batch, chunk):
-        part = slice(first, first + chunk)
+    for first, last in itertools.pairwise(edges):
+        part = slice(first, last)
         inputs = {origin: signal[:, part] for origin, signal in signals.items()}
         recording = run(
             alone,
             inputs,
             record=() if integrates else (name,),
+            record_states=False,
             accumulator_bits=target.accumulator_bits,
         )
         extremes = extremes.merged(recording.extremes[name])

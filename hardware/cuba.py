@@ -50,7 +50,7 @@ class Cuba:
         bias_exp: by which the mantissa is shifted left, 0..7.
         start: step before whose update u and v are zeroed, counted from 0; None for never. Layer
             l of a feed-forward network hears its first input at step l: until then a bias alone
-            would drive it.
+            would drive it. Without bias nothing does.
         interval: after ``start``, u and v are zeroed again every so many steps (Lava's LIFReset,
             with ``start = (reset_offset - 1) % reset_interval``); None for never.
         vth_low: of neurons that also send -1, and are zeroed, where ``v' < vth_low << 6`` (Lava's

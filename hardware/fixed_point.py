@@ -90,6 +90,7 @@ def run(
     *,
     steps: int | None = None,
     record: Collection[str] = (),
+    record_states: bool = True,
     accumulator_bits: int | None = None,
     threads: int | None = None,
 ) -> Recording:
@@ -100,6 +101,7 @@ def run(
         inputs: ``[T, B, *shape]`` integers of every source; after T steps nothing more arrives.
         steps: to run, ``graph.steps`` if left out.
         record: populations whose every step is kept.
+        record_states: keep their u and v, too; without, a third of the memory.
         accumulator_bits: bits, beside the sign, of the register in which what arrives in a step is
             summed, 21 on Loihi 1; it wraps. None for one that holds any sum, as in Lava.
         threads: that share the samples; all cores by default.
@@ -115,7 +117,7 @@ def run(
             raise UsageError(f"no population {name!r} to record.{nearest(name, graph.populations)}")
     _check_sums(graph)
     prepared = _Prepared(graph, accumulator_bits)
-    kept = _Kept(graph, batch, steps, record)
+    kept = _Kept(graph, batch, steps, record, record_states)
     size = min(max(1, _IN_CACHE // max(prepared.bytes_per_sample, 1)), _LARGEST_BLOCK)
     edges = list(range(0, batch, size))
     blocks = [slice(first, min(first + size, batch)) for first in edges]
@@ -135,7 +137,8 @@ def answers(graph: IntegerGraph, recording: Recording) -> NDArray[np.int64]:
     decided = (
         recording.output_counts if graph.decoding == "spikes" else recording.final_v[graph.output]
     )
-    best: NDArray[np.int64] = decided.reshape(len(decided), -1).argmax(1)
+    neurons = int(np.prod(decided.shape[1:]))
+    best: NDArray[np.int64] = decided.reshape(len(decided), neurons).argmax(1)
     return best
 
 
@@ -257,7 +260,12 @@ class _Kept:
     """Arrays that the blocks fill, each in its own samples."""
 
     def __init__(
-        self, graph: IntegerGraph, batch: int, steps: int, record: Collection[str]
+        self,
+        graph: IntegerGraph,
+        batch: int,
+        steps: int,
+        record: Collection[str],
+        states: bool,
     ) -> None:
         self.graph = graph
         self.record = tuple(dict.fromkeys(record))
@@ -266,7 +274,8 @@ class _Kept:
         def arrays(names: Sequence[str], *lead: int) -> dict[str, Integers]:
             return {name: np.zeros((*lead, *shapes[name]), np.int32) for name in names}
 
-        self.history = tuple(arrays(self.record, steps, batch) for _ in range(3))
+        names = (self.record, *((self.record if states else (),) * 2))
+        self.history = tuple(arrays(each, steps, batch) for each in names)
         ends = tuple(dict.fromkeys((*self.record, graph.output)))
         self.final = tuple(arrays(ends, batch) for _ in range(2))
         self.output_counts = arrays((graph.output,), batch)[graph.output]
@@ -310,6 +319,7 @@ def _run_block(
         for name, size in sizes.items()
     }
     states = {name: np.zeros((3, count, size), np.int32) for name, size in sizes.items()}
+    counts = np.zeros((count, sizes[graph.output]), np.int32)
     measures = {name: np.zeros(len(MEASURES), np.int64) for name in sizes}
     sources = {
         name: _Frames(prepared, name, given[:, block], rings) for name, given in inputs.items()
@@ -332,14 +342,16 @@ def _run_block(
             )
             if name in kept.record:
                 for history, state in zip(kept.history, states[name], strict=True):
-                    _place(prepared, name, state, history[name][step, block])
+                    if name in history:
+                        _place(prepared, name, state, history[name][step, block])
             if name == graph.output:
-                _add_counts(prepared, name, spikes, kept.output_counts[block])
+                counts += spikes
         for frames in sources.values():
             frames.send(step, kept.events[frames.name][block])
         for name in graph.populations:
             for target, part in prepared.sent[name]:
                 part.send(states[name][0], rings[target], step + 1)
+    _place(prepared, graph.output, counts, kept.output_counts[block])
     for final, index in zip(kept.final, (1, 2), strict=True):
         for name, array in final.items():
             _place(prepared, name, states[name][index], array[block])
@@ -392,11 +404,3 @@ def _place(prepared: _Prepared, name: str, state: Integers, into: Array) -> None
         into[:] = np.moveaxis(state.reshape(len(state), *shape[1:], shape[0]), -1, 1)
     else:
         into[:] = state.reshape(into.shape)
-
-
-def _add_counts(prepared: _Prepared, name: str, spikes: Integers, into: Array) -> None:
-    shape = prepared.graph.shape(name)
-    if len(shape) == 3:
-        into += np.moveaxis(spikes.reshape(len(spikes), *shape[1:], shape[0]), -1, 1)
-    else:
-        into += spikes.reshape(into.shape)

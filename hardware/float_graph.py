@@ -156,8 +156,8 @@ class FloatConnection:
 class FloatGraph:
     """Sources, populations in the order in which they run, and connections.
 
-    ``decoding``: the answer is the neuron of ``output`` with most spikes, or with the largest sum
-    of its potential over the time steps.
+    ``decoding``: the answer is the neuron of ``output`` with most spikes, or with the largest
+    potential after the last step.
     """
 
     sources: Mapping[str, FloatSource]

@@ -96,7 +96,7 @@ def ways_to_speak(source: FloatSource, x: Reals, message_bits: int, chip: str) -
     if source.grain is not None:
         offset = zero if source.offset is None else source.offset
         grains = float(np.abs((x - offset) / source.grain).max())
-        coarsest = 2 ** max(0, int(np.ceil(np.log2(max(grains, 1) / 4))))
+        coarsest = 2 ** max(0, int(np.ceil(np.log2(max(grains, 1) / 16))))
         steps = [float(2**power) for power in range(int(np.log2(coarsest)) + 1)]
         steps += [grains / highest] if grains > highest else []
         found += [

@@ -123,6 +123,7 @@ def quantise(
             **(metadata or {}),
             "target": target.name,
             "timesteps": timesteps,
+            "depths": {name: depth[name] for name in chosen},
             "messages": {name: each.to_json() for name, each in speech.items()},
             "scales": {name: each.layer.scale for name, each in chosen.items()},
         },
@@ -159,9 +160,10 @@ def _check_samples(graph: FloatGraph, calibration: Calibration) -> None:
         raise UsageError(f"calibration does not say what {sorted(missing)[0]!r} answers.")
 
 
-def _started(population: Population, start: int) -> Population:
+def _started(population: Population, depth: int) -> Population:
+    """Return neurons that begin with their first input, for which only a bias would not wait."""
     neuron = population.neuron
-    registers = replace(neuron.registers, start=start)
+    registers = replace(neuron.registers, start=depth if neuron.registers.bias.any() else None)
     return replace(
         population, neuron=SoftReset(registers) if isinstance(neuron, SoftReset) else registers
     )

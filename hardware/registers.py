@@ -13,6 +13,7 @@ that fire at it; where potentials are so coarse that they meet it often, ``vth +
 calibration, see :mod:`neuro.hardware.calibration`.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -128,9 +129,9 @@ def quantise_layer(
     *,
     speech: Mapping[str, Messages],
     fullness: float,
+    bias_exponent: int | None = None,
     exponents: int = 0,
     ties: bool = False,
-    bias_exponent: int = 0,
 ) -> Layer | None:
     """Return a population and its inputs in registers, one synapse away from what drives it.
 
@@ -143,8 +144,8 @@ def quantise_layer(
             threshold is a whole number.
         ties: whether potentials that should just reach the threshold do so from below, as sums of
             rounded weights; for neurons that fire at it.
+        bias_exponent: of the bias; the smallest that fits if left out.
         exponents: by how many powers of two the weights of the weaker inputs may be finer.
-        bias_exponent: least of a bias.
 
     Returns:
         None where a threshold or a bias does not fit its register at that scale.
@@ -197,13 +198,13 @@ def _threshold(neuron: FloatNeuron, scale: float, ties: bool) -> tuple[float, In
     return scale, rounded.astype(np.int32)
 
 
-def _bias(states: Reals, least: int) -> tuple[Integers, int] | None:
+def _bias(states: Reals, exponent: int | None) -> tuple[Integers, int] | None:
     """Return mantissa and exponent of a bias in units of the state, if it fits."""
     largest = float(np.abs(states).max())
-    exponent = least
-    while np.rint(largest / (1 << exponent)) > LARGEST_MANTISSA:
-        exponent += 1
-    if exponent > LARGEST_BIAS_EXPONENT:
+    if exponent is None:
+        needed = largest / (LARGEST_MANTISSA + 0.5)
+        exponent = max(0, math.ceil(math.log2(needed))) if needed > 1 else 0
+    if exponent > LARGEST_BIAS_EXPONENT or np.rint(largest / 2**exponent) > LARGEST_MANTISSA:
         return None
     return np.asarray(np.rint(states / (1 << exponent)), np.int32), exponent
 

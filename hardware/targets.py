@@ -16,7 +16,7 @@ class Target:
         soft_reset: whether a spike may subtract the threshold.
         accumulator_bits: beside the sign, of the register in which what arrives in a step is
             summed; None for one that holds any sum.
-        bias_exponent: least of a bias; netx gives every bias 6.
+        bias_exponent: that all biases must have, 6 for files of netx; None for the finest.
         description: one line, with the source of what it says.
     """
 
@@ -26,7 +26,7 @@ class Target:
     soft_reset: bool
     accumulator_bits: int | None
     description: str
-    bias_exponent: int = 0
+    bias_exponent: int | None = None
 
 
 TARGETS = {

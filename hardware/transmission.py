@@ -97,11 +97,12 @@ class Scattered:
 class Shared:
     """A convolution.
 
-    ``weight[C, kH, stride, n, O]``: for each place of a source between two targets, the weights of
-    the n targets it reaches in a row, from left to right.
+    ``weight[C * kH * stride, n * O]``: for each channel, row of the kernel, and place of a source
+    between two targets, the weights of the n targets it reaches in a row, from left to right.
     """
 
     weight: Array
+    kernel_rows: int
     source: tuple[int, ...]
     target: tuple[int, ...]
     stride: tuple[int, int]
@@ -114,6 +115,7 @@ class Shared:
         _send_convolution(
             signal,
             self.weight,
+            self.kernel_rows,
             self.source,
             self.target,
             self.stride,
@@ -147,6 +149,7 @@ def _transmissions(
         return [
             Shared(
                 weight=_in_reach(synapses, weight).astype(narrow),
+                kernel_rows=(weight.shape[2] - 1) * synapses.dilation[0] + 1,
                 source=source,
                 target=target_shape(synapses, source),
                 stride=synapses.stride,
@@ -206,7 +209,7 @@ def _in_reach(synapses: Convolution, weight: Array) -> Array:
     # [G, O/G, C/G, kH, n, stride] -> [G, C/G, kH, stride, n, O/G]
     grouped = placed.reshape(synapses.groups, -1, *placed.shape[1:])
     moved = grouped.transpose(0, 2, 3, 5, 4, 1)
-    return np.ascontiguousarray(moved.reshape(-1, *moved.shape[2:]))
+    return np.ascontiguousarray(moved.reshape(-1, reach * moved.shape[-1]))
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -278,7 +281,8 @@ def _send_sparse(
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _send_convolution(
     signal: Array,  # [B, H * W * C]
-    weight: Array,  # [C, kH, stride, n, O / groups]
+    weight: Array,  # [C * kH * stride, n * O / groups]
+    kernel_rows: int,
     source: Any,
     target: Any,
     stride: Any,
@@ -288,8 +292,8 @@ def _send_convolution(
 ) -> None:
     channels, _, width = source
     outputs, rows, columns = target
-    kernel_rows, reach = weight.shape[1], weight.shape[3]
     share = outputs // groups
+    reach = weight.shape[1] // share
     per_group = channels // groups
     for b in range(signal.shape[0]):
         x = signal[b]
@@ -315,7 +319,7 @@ def _send_convolution(
                 row = (down - i) // stride[0]
                 if row >= rows:
                     continue
-                w = weight[c, i, right % stride[1]].reshape(-1)
+                w = weight[(c * kernel_rows + i) * stride[1] + right % stride[1]]
                 if groups == 1:
                     to = y[(row * columns + low) * share : (row * columns + high) * share]
                     by = w[(low - first) * share : (high - first) * share]

@@ -134,6 +134,17 @@ def test_what_registers_must_hold_is_reported():
     assert narrow.extremes["out"].wrapped_inputs == 2 * 119
 
 
+def test_spikes_alone_may_be_kept():
+    graph = random_graph(5)
+    inputs = random_input(graph, 5, 2)
+    whole = run(graph, inputs, record=graph.populations)
+    part = run(graph, inputs, record=graph.populations, record_states=False)
+    assert whole.u.keys() == graph.populations.keys()
+    assert part.u == part.v == {}
+    for name in graph.populations:
+        np.testing.assert_array_equal(whole.spikes[name], part.spikes[name])
+
+
 def test_answers_by_spikes_and_by_potential():
     graph = one_layer(np.array([[10], [20], [30]]), neurons(dv=0, vth=[9, 131071, 25]), 4)
     recording = run(graph, {"in": np.ones((3, 1, 1), int)})
@@ -141,6 +152,13 @@ def test_answers_by_spikes_and_by_potential():
     assert answers(graph, recording).tolist() == [0]
     by_potential = IntegerGraph(**{**vars(graph), "decoding": "potential"})
     assert answers(by_potential, recording).tolist() == [1]
+
+
+def test_no_samples_give_no_answers():
+    graph = one_layer(np.ones((3, 2), int), neurons(), 4)
+    recording = run(graph, {"in": np.ones((4, 0, 2), int)}, record=["out"])
+    assert answers(graph, recording).shape == (0,)
+    assert recording.extremes["out"] == (0, 0, 0, 0, 0, 0)
 
 
 @pytest.mark.parametrize(

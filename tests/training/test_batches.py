@@ -1,5 +1,7 @@
 """Which samples come when, and what is done to them."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -63,6 +65,21 @@ def test_codes_of_intensity_get_scaled_but_not_standardised_inputs():
     data = dataset(scale=255.0, mean=(0.5, 0.5), std=(0.5, 0.5))
     batch = feeder(data, encoding={"name": "rate"}).take(data.train, torch.tensor([0, 5]))
     torch.testing.assert_close(batch.inputs, data.train.inputs[[0, 5]].float() / 255)
+
+
+def test_inputs_lie_on_a_grid_where_samples_are_whole_numbers():
+    data = dataset(scale=10.0, mean=(1.0, 2.0), std=(0.5, 4.0))
+    given = feeder(data)
+    inputs, _ = given.take(data.train, torch.arange(2))
+    assert given.grid is not None
+    grain, offset = given.grid
+    whole = ((inputs - offset) / grain).double()
+    # inputs are in single precision
+    torch.testing.assert_close(whole, data.train.inputs[:2].double(), atol=1e-5, rtol=0)
+    assert feeder(data, encoding={"name": "rate"}).grid is None
+    plain = feeder(replace(data, mean=None, std=None)).grid
+    assert plain is not None
+    assert (float(plain[0]), float(plain[1])) == (0.1, 0.0)
 
 
 def test_frames_are_standardised_per_channel_and_fed_one_by_one():
