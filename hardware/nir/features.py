@@ -224,7 +224,7 @@ _BUILDERS: dict[str, Callable[[], nir.NIRGraph]] = {
         nir.Linear(weight=weights()), nir.Threshold(threshold=_full((5,), 1))
     ),
     "Scale": lambda: chain(
-        nir.Linear(weight=weights()), nir.Scale(scale=_full((5,), 0.5)), lif((5,))
+        nir.Linear(weight=weights()), lif((5,)), nir.Scale(scale=_full((5,), 0.5))
     ),
     "loop LIF -> Linear -> LIF": _recurrent,
     "nested graph": _nested,

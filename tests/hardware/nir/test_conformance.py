@@ -188,7 +188,7 @@ def test_outputs_are_compared(tmp_path):
 def test_wrong_use_is_refused(tmp_path):
     path = tmp_path / "a.nir"
     write_nir(features()["LIF, r = 1"].graph, path)
-    with pytest.raises(UsageError, match="no NIR reader 'nors'.*Did you mean \"norse\""):
+    with pytest.raises(UsageError, match=r"no NIR reader 'nors'.*Did you mean .norse"):
         conformance(path, readers=["nors"])
     with pytest.raises(UsageError, match=r"samples are \(N, T, \(8,\)\), got \(4, 8\)"):
         conformance(path, np.zeros((4, 8)))

@@ -132,14 +132,14 @@ def test_a_noted_soft_reset_is_for_this_package_alone():
     for target in READERS:
         with (
             pytest.warns(UserWarning, match="subtract"),
-            pytest.raises(UsageError, match="'2_lif' .LIF.: its reset is subtractive"),
+            pytest.raises(UsageError, match=r"'2_lif' .LIF.: its reset is subtractive"),
         ):
             to_nir(made, target=target, soft_reset="note")
 
 
 def test_every_problem_is_listed_at_once():
     graph = chain(lif((8,), v_reset=-0.2), nir.Delay(delay=np.full(8, DT, np.float32)))
-    with pytest.raises(UsageError, match="'1_LIF'.*v_reset.*; node '2_Delay'"):
+    with pytest.raises(UsageError, match=r"'1_LIF'.*v_reset.*; node '2_Delay'"):
         convert(graph, "norse")
 
 

@@ -1,5 +1,7 @@
 """Networks as canonical graphs: what stands in them, what is refused, and that nothing is lost."""
 
+from itertools import pairwise
+
 import nir
 import numpy as np
 import pytest
@@ -229,7 +231,7 @@ def test_the_canonical_graph_is_as_specified():
         "5_output",
     ]
     names = list(graph.nodes)
-    assert graph.edges == list(zip(names, names[1:], strict=False))
+    assert graph.edges == list(pairwise(names))
     lif = graph.nodes["2_lif"]
     assert lif.tau.shape == (6,)
     assert {getattr(lif, name).dtype for name in ("tau", "r", "v_threshold")} == {

@@ -1,4 +1,4 @@
-"""``.nir`` files: what is written comes back bit for bit; damage and strangers are one clear error."""
+"""``.nir`` files: what is written comes back bit for bit; damage is one clear error."""
 
 import subprocess
 import sys
@@ -101,7 +101,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
 
 
 def test_a_place_that_is_none_is_named(tmp_path):
-    with pytest.raises(UsageError, match="cannot write .*nowhere"):
+    with pytest.raises(UsageError, match=r"cannot write .*nowhere"):
         write_nir(chain(lif((8,))), tmp_path / "nowhere" / "a.nir")
 
 
