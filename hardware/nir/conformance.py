@@ -9,6 +9,7 @@ reading of the file. It is one of: exact, differs (with the share of outputs tha
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -146,7 +147,9 @@ def run_reader(reader: str, jobs: Sequence[Job], python: str, timeout: float) ->
         command = [python, "-P", str(_CHILD), reader, str(place / "jobs.json")]
         late = False
         try:
-            done = subprocess.run(command, capture_output=True, timeout=timeout, cwd=folder)
+            done = subprocess.run(
+                command, capture_output=True, timeout=timeout, cwd=folder, env=_environment()
+            )
             out, problems = done.stdout, done.stderr
             code = f"exit code {done.returncode}"
         except subprocess.TimeoutExpired as error:
@@ -166,6 +169,11 @@ def run_reader(reader: str, jobs: Sequence[Job], python: str, timeout: float) ->
                 bare = any(last.endswith(f"No module named {name!r}") for name in _NEEDED)
                 rows.append(Row(reader, "", "not installed" if bare else "refused", None, last))
         return rows
+
+
+def _environment() -> dict[str, str]:
+    """Return an environment in which readers that walk over sets do so in one order."""
+    return {**os.environ, "PYTHONHASHSEED": "0"}
 
 
 def _reports(out: bytes) -> list[dict[str, str]]:

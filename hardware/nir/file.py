@@ -121,7 +121,7 @@ def _check_value(place: str, value: Any) -> None:
         for key, inner in value.items():
             if not isinstance(key, str) or not key or "/" in key:
                 raise UsageError(f"{place} has the key {key!r}; a key is a text without '/'.")
-            _check_value(f"{place}, {key!r},", inner)
+            _check_value(f"{place}, {key!r}", inner)
 
 
 def _umask() -> int:

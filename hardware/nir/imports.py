@@ -187,10 +187,14 @@ def _pools_all(interpreter: Interpreter, name: str, module: nn.Module) -> bool:
     return kernel == before[1:] and all(type(each) is Flatten for each in readers)
 
 
+_NO_MODULES = nn.ModuleDict()
+
+
 def _label(name: str, node: Any, taken: Mapping[str, nn.Module]) -> str:
     """Return the name that the network's node had, or one like the NIR node's."""
     label = str(node.metadata.get("name", name)).replace(".", "_")
-    while label in taken or label in (INPUT, ""):
+    # torch keeps modules among its own attributes: no node may be called "type" or "forward"
+    while label in taken or label in (INPUT, "") or hasattr(_NO_MODULES, label):
         label += "_"
     return label
 

@@ -3,8 +3,8 @@
 Graph: ``dt`` (s), ``format``, ``source``, ``source_version``, ``target`` (dialect), ``reset``, and
 ``seed`` where given. A node: ``name`` of the network's node; a neuron also its decays as trained,
 ``inclusive``, ``reset_mode``, ``detach_reset``, ``surrogate`` with its parameters, ``scale`` of
-what it emits, and ``input_gain`` where weights were scaled for it; a synapse then has ``factor`` and
-``folded_into``. Decays that disagree with the time constants are an error.
+what it emits, and ``input_gain`` where weights were scaled for it; a synapse then has ``factor``
+and ``folded_into``. Decays that disagree with the time constants are an error.
 """
 
 from collections.abc import Mapping

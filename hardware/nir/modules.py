@@ -416,8 +416,8 @@ def _decay(
         reading.lose(
             where,
             f"{tau_name} is {tau.min():g} s, shorter than the time step of {reading.dt:g} s. "
-            "(norse 1.1.0 writes time constants multiplied by its dt: read such files with the square of "
-            "that dt.)",
+            "(norse 1.1.0 writes time constants multiplied by its dt: read such files with the "
+            "square of that dt.)",
         )
     decay = np.clip(decay, 0, 1)
     return stored_decay(node.metadata, key, decay, where) if reading.metadata else decay
