@@ -32,7 +32,7 @@ ALLOWED = {
     "graph": {"data", "layers", "surrogate", "kernels", "choices", "energy"},
     "config": {"models", "learning", "graph", "data", "encoding"},
     "training": {"config", "learning", "models", "layers", "graph", "data", "encoding"},
-    "export": {"layers", "neurons", "hardware"},
+    "export": {"graph", "layers", "neurons", "kernels", "surrogate", "hardware"},
     "cli": {"config", "training", "learning", "models", "graph", "data", "kernels", "hardware"}
     | {"hardware.nir", "export"},
 }
