@@ -58,6 +58,9 @@ LARGEST_EXPONENT = 7
 LARGEST_DELAY = 62
 MOST_SYNAPSES = 1 << 27
 """About what one chip holds in its narrowest format; arrays of more take gigabytes."""
+FULLNESS = (1.0, 0.71, 0.5, 0.35, 0.25, 0.18, 0.125, 0.088, 1 / 16, 0.044, 1 / 32)
+PATIENCE = 2
+"""After so many scales in a row that do worse, smaller ones are not tried."""
 UNITY = 1 << DECAY_BITS
 LEAST = 1 / (1 << STATE_SHIFT)
 
@@ -69,7 +72,7 @@ class Report:
     Args:
         scale: S, units of weights per unit of potential.
         threshold: vth.
-        clipped_weights: share of the synapses' weights that were cut to eight bits.
+        clipped_weights: share of the map's weights that were cut to eight bits.
         weight_error: root mean square of what the map's weights differ by, over that of them.
         edges: that can carry a spike in time.
         synapses: between nodes.
@@ -187,15 +190,17 @@ def reasoning_graph(
         by_relation=weights is not None,
         last=model.timesteps - 2,
     )
-    columns = of_relation[bundles.relation, bundles.neuron, None] * heard.T[bundles.neuron]
-    peak = max(np.abs(each).max(initial=0) for each in (own, columns))
+    # of each relation, sender, receiver; relations without edges do not matter
+    kinds = of_relation[:, :, None] * heard.T
+    kinds[np.setdiff1d(np.arange(len(kinds)), bundles.relation)] = 0
+    peak = max(np.abs(each).max(initial=0) for each in (own, kinds))
     q = _reals(drive)[0]
     scale, threshold = _scale(model.threshold, peak, float(np.abs(q).max()), fullness)
     mantissa, exponent = _drive_register(q, scale, threshold, q >= model.threshold)
 
-    made = _between_nodes(bundles, columns * scale, graph.nodes, merge=merge)
+    made = _between_nodes(bundles, _even(kinds * scale), graph.nodes, merge=merge)
     if own.size:
-        made.append(_own_spikes(own * scale, graph.nodes))
+        made.append(_own_spikes(_even(own * scale), graph.nodes))
     synapses = sum(each.synapses.weight.size for each in made)
     bias = _from_clock(_reals(model.linear.bias) * factor * scale, graph.nodes)
     made += bias
@@ -206,9 +211,8 @@ def reasoning_graph(
         output=NODES,
         steps=model.timesteps,
     )
-    report = _report(
-        integers, scale, threshold, columns if len(columns) else own.T, bundles.edges, synapses
-    )
+    weights = np.concatenate([own.reshape(-1), kinds.reshape(-1)]) * scale
+    report = _report(integers, scale, threshold, weights, bundles.edges, synapses)
     return ReasoningGraph(
         graph=replace(
             integers,
@@ -300,6 +304,39 @@ class ChipGRSNN(GRSNN):
             "A chip's spikes have no gradients, so no paths are found by them; explain the network "
             "that was exported."
         )
+
+
+@torch.no_grad()
+def best_fullness(
+    model: GRSNN, graph: RelationalGraph, heads: Tensor, relations: Tensor, *, merge: bool = True
+) -> float:
+    """Return the fullness at which most spikes are where the network has them.
+
+    Large weights are rounded less, small ones overflow registers later.
+
+    Args:
+        model: on the CPU.
+        graph: along which messages run, inverses included.
+        heads: ``[B]``, of queries to try; such as were trained on.
+        relations: ``[B]``; each costs an export for every fullness.
+        merge: see :func:`reasoning_graph`.
+
+    Raises:
+        UsageError: see :func:`reasoning_graph`.
+    """
+    wanted = unpack(model(graph, heads, relations).trains, model.hidden)
+    least, best, worse = wanted.numel() + 1, FULLNESS[0], 0
+    for fullness in FULLNESS:
+        chip = ChipGRSNN(model, fullness=fullness, merge=merge)
+        found = unpack(chip(graph, heads, relations).trains, model.hidden)
+        different = int((found != wanted).sum())
+        if different < least:
+            least, best, worse = different, fullness, 0
+        else:
+            worse += 1
+        if worse == PATIENCE:
+            break
+    return best
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -448,7 +485,7 @@ def _check_expressible(model: GRSNN) -> None:
     if not 1 <= round(fades) < UNITY:
         raise UsageError(
             f"tau makes states decay by {fades:.4g} of 4096 a step; a register holds 1 to 4095. "
-            "Train with method.tau between 0.13 and 4000."
+            "Train with method.tau between 0.12 and 8000."
         )
 
 
@@ -549,17 +586,17 @@ def _bundles(graph: RelationalGraph, delay: Array, *, by_relation: bool, last: i
 
 
 def _between_nodes(
-    bundles: _Bundles, weight: Array, nodes: int, *, merge: bool
+    bundles: _Bundles, weight: Integers, nodes: int, *, merge: bool
 ) -> list[Connection]:
     """Return the synapses of the edges.
 
     Args:
         bundles: n.
-        weight: ``[n, d]`` of each, in units.
+        weight: ``[R, d, d]``, of each relation, sender and receiver.
         nodes: N.
         merge: write c equal ones as powers of two.
     """
-    hidden = weight.shape[1]
+    hidden = weight.shape[2]
     powers = [bundles.count]
     if merge:
         top = LARGEST_EXPONENT
@@ -580,7 +617,7 @@ def _between_nodes(
                     bundles.target[lines],
                     sender,
                     bundles.delay[lines],
-                    _even(weight)[lines],
+                    weight[bundles.relation[lines], bundles.neuron[lines]],
                     nodes,
                     power,
                 )
@@ -588,11 +625,11 @@ def _between_nodes(
     return made
 
 
-def _own_spikes(weight: Array, nodes: int) -> Connection:
-    """Return the synapses between the neurons of each node, of weights ``[d, d]`` in units."""
+def _own_spikes(weight: Integers, nodes: int) -> Connection:
+    """Return the synapses between the neurons of each node, ``weight[receiver, sender]``."""
     hidden = len(weight)
     sender = np.arange(nodes * hidden)
-    weights = np.tile(_even(weight).T, (nodes, 1))
+    weights = np.tile(weight.T, (nodes, 1))
     return _connection(sender // hidden, sender, np.zeros_like(sender), weights, nodes, 0)
 
 
@@ -672,19 +709,9 @@ def _even(weight: Array) -> Integers:
 
 
 def _report(
-    graph: IntegerGraph, scale: float, threshold: int, wanted: Array, edges: int, synapses: int
+    graph: IntegerGraph, scale: float, threshold: int, units: Array, edges: int, synapses: int
 ) -> Report:
-    """Account for a graph.
-
-    Args:
-        graph: as it is.
-        scale: S.
-        threshold: vth.
-        wanted: weights of edges before they were quantised, any number.
-        edges: that are left.
-        synapses: of them.
-    """
-    units = wanted * scale
+    """Account for a graph; ``units`` are the weights of the map before they were rounded."""
     error = np.square(_even(units) - units).sum()
     worst = worst_case_inputs(graph)[NODES]
     fades = int(graph.populations[NODES].cuba.du) + 1
@@ -692,7 +719,7 @@ def _report(
     return Report(
         scale=scale,
         threshold=threshold,
-        clipped_weights=float(np.mean(np.abs(units) > LARGEST_WEIGHT + 1)) if units.size else 0.0,
+        clipped_weights=float(np.mean(np.abs(units) > LARGEST_WEIGHT + 1)),
         weight_error=float(np.sqrt(error / max(np.square(units).sum(), 1e-300))),
         edges=edges,
         synapses=synapses,
