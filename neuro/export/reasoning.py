@@ -211,8 +211,8 @@ def reasoning_graph(
         output=NODES,
         steps=model.timesteps,
     )
-    weights = np.concatenate([own.reshape(-1), kinds.reshape(-1)]) * scale
-    report = _report(integers, scale, threshold, weights, bundles.edges, synapses)
+    units = np.concatenate([own.reshape(-1), kinds.reshape(-1)]) * scale
+    report = _report(integers, scale, threshold, units, bundles.edges, synapses)
     return ReasoningGraph(
         graph=replace(
             integers,
@@ -251,6 +251,8 @@ class ChipGRSNN(GRSNN):
         reports: of the last export of each relation.
     """
 
+    network: GRSNN
+
     def __init__(
         self,
         model: GRSNN,
@@ -274,7 +276,7 @@ class ChipGRSNN(GRSNN):
     def forward(self, graph: RelationalGraph, heads: Tensor, relations: Tensor) -> Spikes:
         """Let the spikes of each query run through the chip; see :meth:`GRSNN.forward`."""
         fired = torch.zeros(self.timesteps, len(heads), graph.nodes, self.hidden, dtype=torch.bool)
-        for relation in relations.unique().tolist():
+        for relation in np.unique(relations.numpy()).tolist():
             asked = (relations == relation).nonzero()[:, 0]
             exported = reasoning_graph(self, graph, relation, **cast(Any, self.chip_options))
             recording = exported.run(heads[asked].tolist(), **self.run_options)
@@ -544,7 +546,7 @@ class _Bundles(NamedTuple):
     neuron: Array
     delay: Array
     relation: Array
-    count: Array
+    multiplicity: Array
     edges: int
 
 
@@ -582,7 +584,8 @@ def _bundles(graph: RelationalGraph, delay: Array, *, by_relation: bool, last: i
         sides,
     )
     distinct, count = np.unique(keys, return_counts=True)
-    return _Bundles(*np.unravel_index(distinct, sides), count, int(kept.any(1).sum()))
+    at, origin, number, steps, kind = np.unravel_index(distinct, sides)
+    return _Bundles(at, origin, number, steps, kind, count, int(kept.any(1).sum()))
 
 
 def _between_nodes(
@@ -597,10 +600,12 @@ def _between_nodes(
         merge: write c equal ones as powers of two.
     """
     hidden = weight.shape[2]
-    powers = [bundles.count]
+    powers = [bundles.multiplicity]
     if merge:
         top = LARGEST_EXPONENT
-        powers = [bundles.count >> power & 1 for power in range(top)] + [bundles.count >> top]
+        powers = [bundles.multiplicity >> power & 1 for power in range(top)] + [
+            bundles.multiplicity >> top
+        ]
     most = sum(int(each.sum()) for each in powers) * hidden
     if most > MOST_SYNAPSES:
         raise UsageError(
@@ -705,7 +710,7 @@ def _populations(model: GRSNN, nodes: int, threshold: int, *, clock: bool) -> di
 def _even(weight: Array) -> Integers:
     """Return weights in units as the chip holds those of both signs."""
     clipped = np.clip(2 * np.rint(weight / 2), -LARGEST_WEIGHT, LARGEST_WEIGHT)
-    return clipped.astype(np.int32)
+    return np.asarray(clipped, np.int32)
 
 
 def _report(
