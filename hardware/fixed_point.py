@@ -91,6 +91,7 @@ def run(
     steps: int | None = None,
     record: Collection[str] = (),
     record_states: bool = True,
+    biases: Mapping[str, NDArray[np.integer]] | None = None,
     accumulator_bits: int | None = None,
     threads: int | None = None,
 ) -> Recording:
@@ -102,6 +103,8 @@ def run(
         steps: to run, ``graph.steps`` if left out.
         record: populations whose every step is kept.
         record_states: keep their u and v, too; without, a third of the memory.
+        biases: ``[B, *shape]`` of some populations, in units of the state: what a host writes into
+            their bias registers before each sample, in place of those of the graph.
         accumulator_bits: bits, beside the sign, of the register in which what arrives in a step is
             summed, 21 on Loihi 1; it wraps. None for one that holds any sum, as in Lava.
         threads: that share the samples; all cores by default.
@@ -111,12 +114,13 @@ def run(
             weights whose sum may not fit 32 bits.
     """
     steps = graph.steps if steps is None else steps
-    batch = _check_inputs(graph, inputs, steps)
+    biases = biases or {}
+    batch = _check_inputs(graph, inputs, biases, steps)
     for name in record:
         if name not in graph.populations:
             raise UsageError(f"no population {name!r} to record.{nearest(name, graph.populations)}")
     _check_sums(graph)
-    prepared = _Prepared(graph, accumulator_bits)
+    prepared = _Prepared(graph, biases, accumulator_bits)
     kept = _Kept(graph, batch, steps, record, record_states)
     size = min(max(1, _IN_CACHE // max(prepared.bytes_per_sample, 1)), _LARGEST_BLOCK)
     edges = list(range(0, batch, size))
@@ -184,7 +188,10 @@ def _check_sums(graph: IntegerGraph) -> None:
 
 
 def _check_inputs(
-    graph: IntegerGraph, inputs: Mapping[str, NDArray[np.integer]], steps: int
+    graph: IntegerGraph,
+    inputs: Mapping[str, NDArray[np.integer]],
+    biases: Mapping[str, NDArray[np.integer]],
+    steps: int,
 ) -> int:
     """Return the number of samples."""
     if inputs.keys() != graph.sources.keys():
@@ -208,6 +215,18 @@ def _check_inputs(
                 f"message bits carry {low} to {high}."
             )
         batches.add(given.shape[1])
+    for name, bias in biases.items():
+        if name not in graph.populations:
+            raise UsageError(
+                f"no population {name!r} has biases.{nearest(name, graph.populations)}"
+            )
+        shape = graph.shape(name)
+        if not np.issubdtype(bias.dtype, np.integer) or bias.shape[1:] != shape:
+            raise UsageError(
+                f"the biases of {name!r} are {bias.dtype} {bias.shape}; expected integers "
+                f"[B, *{shape}]."
+            )
+        batches.add(len(bias))
     if len(batches) > 1:
         raise UsageError(f"the inputs hold {sorted(batches)} samples; expected one number.")
     return batches.pop() if batches else 1
@@ -216,7 +235,12 @@ def _check_inputs(
 class _Prepared:
     """A graph whose synapses and registers lie as the compiled loops want them."""
 
-    def __init__(self, graph: IntegerGraph, accumulator_bits: int | None) -> None:
+    def __init__(
+        self,
+        graph: IntegerGraph,
+        biases: Mapping[str, NDArray[np.integer]],
+        accumulator_bits: int | None,
+    ) -> None:
         self.graph = graph
         shapes = {name: graph.shape(name) for name in (*graph.sources, *graph.populations)}
         self.places = {name: channels_last(shape) for name, shape in shapes.items()}
@@ -230,15 +254,36 @@ class _Prepared:
         self.updates = {}
         for name, population in graph.populations.items():
             registers = _registers(population, self.places[name])
+            if name in biases:
+                registers = np.repeat(registers, self.places[name].size // registers.shape[1], 1)
             uniform = registers.shape[1] == 1
             ternary = population.neuron.registers.vth_low is not None
             soft = isinstance(population.neuron, SoftReset)
             step = update(uniform, ternary, soft, accumulator_bits is not None)
             self.updates[name] = (step, registers)
+        self.biases = {
+            name: bias.reshape(len(bias), -1)[:, self.places[name]].astype(np.int64)
+            for name, bias in biases.items()
+        }
         self.bytes_per_sample = 4 * (
             sum(self.places[name].size for name in graph.sources)
             + sum(self.places[name].size * (3 + slots) for name, slots in self.slots.items())
         )
+
+    def advance(
+        self, name: str, block: slice, arrived: Array, state: Array, events: Array, measures: Array
+    ) -> None:
+        """Take the samples of a block, ``[B, N]``, one step on."""
+        take_step, registers = self.updates[name]
+        spikes, u, v = state
+        if name not in self.biases:
+            take_step(arrived, u, v, spikes, registers, self.bound, events, measures)
+            return
+        for sample, bias in enumerate(self.biases[name][block]):
+            own, one = np.vstack([registers[:-1], bias]), slice(sample, sample + 1)
+            take_step(
+                arrived[one], u[one], v[one], spikes[one], own, self.bound, events[one], measures
+            )
 
 
 def _registers(population: Population, places: Array) -> NDArray[np.int64]:
@@ -326,26 +371,18 @@ def _run_block(
     }
     for step in range(steps):
         for name, population in graph.populations.items():
-            ring, (spikes, u, v) = rings[name], states[name]
+            arrived = rings[name][step % prepared.slots[name]]
             if population.neuron.registers.zeroed_before(step):
-                u[:] = v[:] = 0
-            advance, registers = prepared.updates[name]
-            advance(
-                ring[step % len(ring)],
-                u,
-                v,
-                spikes,
-                registers,
-                prepared.bound,
-                kept.events[name][block],
-                measures[name],
+                states[name][1:] = 0
+            prepared.advance(
+                name, block, arrived, states[name], kept.events[name][block], measures[name]
             )
             if name in kept.record:
                 for history, state in zip(kept.history, states[name], strict=True):
                     if name in history:
                         _place(prepared, name, state, history[name][step, block])
             if name == graph.output:
-                counts += spikes
+                counts += states[name][0]
         for frames in sources.values():
             frames.send(step, kept.events[frames.name][block])
         for name in graph.populations:

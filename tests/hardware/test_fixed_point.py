@@ -1,5 +1,7 @@
 """The engine equals the reference bit for bit; the reference equals numbers of other simulators."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,7 +10,7 @@ from neuro.errors import UsageError
 from neuro.hardware import fixed_point
 from neuro.hardware.fixed_point import answers, run, worst_case_inputs
 from neuro.hardware.fixed_point_reference import run_sample
-from neuro.hardware.integer_graph import Cuba, IntegerGraph
+from neuro.hardware.integer_graph import Cuba, IntegerGraph, Population
 from neuro.hardware.microcode import SoftReset
 from tests.hardware.graphs import (
     integers,
@@ -78,6 +80,63 @@ def test_blocks_and_threads_change_nothing(monkeypatch):
         np.testing.assert_array_equal(whole.events[name], parts.events[name])
     assert whole.extremes == parts.extremes
     np.testing.assert_array_equal(whole.output_counts, parts.output_counts)
+
+
+def with_bias(graph: IntegerGraph, name: str, bias) -> IntegerGraph:
+    """Return the graph with a bias ``[*shape]`` in the registers of a population."""
+    population = graph.populations[name]
+    soft = isinstance(population.neuron, SoftReset)
+    registers = replace(population.neuron.registers, bias_mant=integers(bias), bias_exp=integers(0))
+    own = replace(population, neuron=SoftReset(registers) if soft else registers)
+    return replace(graph, populations={**graph.populations, name: own})
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_biases_of_each_sample_are_as_if_its_registers_held_them(seed, monkeypatch):
+    graph, batch = random_graph(seed), 5
+    inputs = random_input(graph, seed, batch)
+    rng = np.random.default_rng(seed)
+    biases = {
+        name: rng.integers(-4000, 4001, (batch, *graph.shape(name)))
+        for name in list(graph.populations)[: 1 + seed % 2]
+    }
+    monkeypatch.setattr(fixed_point, "_LARGEST_BLOCK", 2)
+    recording = run(graph, inputs, record=graph.populations, biases=biases)
+    for b in range(batch):
+        own = graph
+        for name, bias in biases.items():
+            own = with_bias(own, name, bias[b])
+        sample = {name: given[:, b] for name, given in inputs.items()}
+        for name, trace in run_sample(own, sample, graph.steps).items():
+            np.testing.assert_array_equal(recording.v[name][:, b], trace.v)
+            np.testing.assert_array_equal(recording.spikes[name][:, b], trace.spikes)
+            assert recording.events[name][b] == np.count_nonzero(trace.spikes)
+
+
+def test_biases_say_how_many_samples_a_graph_without_sources_runs():
+    quiet = Population(name="out", shape=(2,), neuron=neurons(vth=1))
+    graph = IntegerGraph(
+        sources={}, populations={"out": quiet}, connections=(), output="out", steps=3
+    )
+    given = np.array([[64, 65], [0, 200], [-5, 64]])
+    # a bias of 64 is not above 64, half of it and another 64 are, and the reset begins again
+    assert run(graph, {}, biases={"out": given}).output_counts.tolist() == [[1, 3], [0, 3], [0, 1]]
+    assert run(graph, {}).output_counts.tolist() == [[0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("biases", "said"),
+    [
+        ({"aut": np.zeros((1, 1), int)}, r"no population 'aut'.*out"),
+        ({"out": np.zeros((1, 1))}, "expected integers"),
+        ({"out": np.zeros((1, 2), int)}, "expected integers"),
+        ({"out": np.zeros((2, 1), int)}, "expected one number"),
+    ],
+)
+def test_biases_that_do_not_fit_are_refused(biases, said):
+    graph = one_layer(np.ones((1, 2), int), neurons(), 4)
+    with pytest.raises(UsageError, match=said):
+        run(graph, {"in": np.ones((1, 1, 2), int)}, biases=biases)
 
 
 def test_one_neuron_by_hand():
