@@ -125,7 +125,7 @@ def run(
             "floating": floating,
             "weight_bits": weight_bits,
             "steps": steps,
-            "samples": next(iter(inputs.values())).shape[1] if inputs else 1,
+            "samples": _batch(inputs),
             "populations": names,
             "signals": [each for each in SIGNALS if each in signals],
         }
@@ -160,13 +160,18 @@ def write_job(
         "floating": False,
         "weight_bits": 8,
         "steps": graph.steps,
-        "samples": next(iter(inputs.values())).shape[1],
+        "samples": _batch(inputs),
         "populations": list(graph.populations),
         "signals": list(SIGNALS),
     }
     _write_job(graph, inputs, folder, job)
     for program in (_RUNNER, _RUNNER.with_name("shim.py")):
         shutil.copy(program, folder)
+
+
+def _batch(inputs: Mapping[str, NDArray[np.integer]]) -> int:
+    """Return the number of samples: one where nothing comes from outside."""
+    return next((given.shape[1] for given in inputs.values()), 1)
 
 
 def _write_job(

@@ -1,10 +1,12 @@
 """``neuro export``: a trained run as files that chips and other tools read."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from neuro.cli.output import print_json, print_table
+from neuro.errors import UsageError
 
 if TYPE_CHECKING:
     from neuro.export.make import Report
@@ -21,6 +23,9 @@ def export(
     calibrate: int = 256,
     samples: int = 20,
     accuracy: int | None = None,
+    head: str | None = None,
+    relation: str | None = None,
+    inverse: bool = False,
     checkpoint: str = "last",
     dialect: str = "generic",
     data_dir: Path | None = None,
@@ -48,6 +53,12 @@ def export(
         Test samples to keep for `neuro verify`.
     accuracy
         Test samples to compare accuracies on; default all, 0 for none.
+    head
+        Of a run of grsnn: the entity that is asked about.
+    relation
+        Of a run of grsnn: the relation that is asked for.
+    inverse
+        Ask for the heads of facts that end in --head.
     checkpoint
         last, best, or another that is there.
     dialect
@@ -75,7 +86,20 @@ def export(
     )
     kind = f"nir-{dialect}" if to == "nir" else f"{to}-{profile}"
     folder = output or run / f"export-{kind}"
-    report = export_run(run, folder, options, note=lambda text: print(text, file=sys.stderr))
+
+    def note(text: str) -> None:
+        print(text, file=sys.stderr)
+
+    if head is not None or relation is not None:
+        from neuro.export.query import export_query
+
+        if head is None or relation is None:
+            raise UsageError("A question has both --head and --relation.")
+        report = export_query(
+            run, folder, options, head=head, relation=relation, inverse=inverse, note=note
+        )
+    else:
+        report = export_run(run, folder, options, note=note)
     if json:
         print_json({"folder": str(folder), **report.record})
     else:
@@ -92,7 +116,9 @@ def _print(report: "Report") -> None:
         return
     rows: list[tuple[str, str]] = []
     comparison: dict[str, Any] | None = record.get("comparison")
-    if comparison is not None:
+    if "query" in record:
+        rows += _of_query(comparison)
+    elif comparison is not None:
         rows += [
             ("float accuracy", f"{comparison['float_accuracy']:.2%} of {comparison['samples']:,}"),
             ("integer accuracy", f"{comparison['integer_accuracy']:.2%}"),
@@ -103,6 +129,26 @@ def _print(report: "Report") -> None:
     for name, value in rows:
         print(f"  {name.ljust(width)}  {value}")
     print()
+    if "query" in record:
+        print("\n".join(record["answers"]))
+    else:
+        _print_layers(record)
+    print(f"\nneuro verify {report.folder} proves it in Lava.")
+
+
+def _of_query(comparison: dict[str, Any] | None) -> list[tuple[str, str]]:
+    if comparison is None:
+        return [("test facts", "none of this relation")]
+    return [
+        ("test facts", f"{comparison['facts']:,} of this relation, asked both ways"),
+        ("float MRR", f"{comparison['mrr']:.4f}"),
+        ("chip MRR", f"{comparison['chip_mrr']:.4f}"),
+        ("same rank", f"{comparison['same_rank']:.2%}"),
+        ("same spikes", f"{comparison['agreement']:.2%} of neurons and steps"),
+    ]
+
+
+def _print_layers(record: Mapping[str, Any]) -> None:
     header = (
         "layer",
         "weights cut",
@@ -127,4 +173,3 @@ def _print(report: "Report") -> None:
             for layer in record["layers"]
         ],
     )
-    print(f"\nneuro verify {report.folder} proves it in Lava.")
