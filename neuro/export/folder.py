@@ -109,7 +109,7 @@ class Export:
         """
         path = self.folder / SAMPLES
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
             targets = arrays.pop(_TARGETS)
         except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
