@@ -32,7 +32,8 @@ ALLOWED = {
     "graph": {"data", "layers", "surrogate", "kernels", "choices", "energy"},
     "config": {"models", "learning", "graph", "data", "encoding"},
     "training": {"config", "learning", "models", "layers", "graph", "data", "encoding"},
-    "export": {"training", "data", "layers", "neurons", "hardware", "hardware.nir"},
+    "export": {"training", "data", "graph", "layers", "neurons", "kernels", "surrogate"}
+    | {"hardware", "hardware.nir"},
     "cli": {"config", "training", "learning", "models", "graph", "data", "kernels", "hardware"}
     | {"hardware.nir", "export"},
 }

@@ -54,7 +54,8 @@ class Samples:
     """Test samples.
 
     Args:
-        inputs: by source, ``[T, B, *shape]``: messages of an integer graph, real numbers for NIR.
+        inputs: by source, ``[T, B, *shape]``: messages of an integer graph, real numbers for NIR;
+            none where a graph has no sources.
         targets: ``[B]``, what each shows.
     """
 
@@ -117,7 +118,7 @@ class Export:
         except (zipfile.BadZipFile, zlib.error) as error:
             raise DataError(f"{path}: damaged: {error}. Export again.") from error
         inputs = {name.removeprefix(_INPUT): array for name, array in arrays.items()}
-        if not inputs or any(x.ndim < 2 or x.shape[1] != len(targets) for x in inputs.values()):
+        if any(x.ndim < 2 or x.shape[1] != len(targets) for x in inputs.values()):
             raise DataError(f"{path}: not as many inputs as targets. Export again.")
         return Samples(inputs, targets)
 

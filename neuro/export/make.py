@@ -209,7 +209,7 @@ def _write_integers(
         "steps": graph.steps,
         "output": graph.output,
         "layers": [asdict(layer) for layer in quantised.layers],
-        "placement": _in_short(placement),
+        "placement": in_short(placement),
     }
     if options.accuracy != 0:
         note("Comparing accuracies on the test set.")
@@ -218,7 +218,7 @@ def _write_integers(
     return record, placement
 
 
-def _in_short(placement: Placement) -> dict[str, Any]:
+def in_short(placement: Placement) -> dict[str, Any]:
     """Return a placement without its cores and routes, which placement.json has."""
     whole = placement.to_dict()
     loads = [core.load for core in placement.cores]

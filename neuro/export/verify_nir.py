@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neuro.errors import NeuroError, UsageError, nearest
-from neuro.export.folder import NIR, Export
+from neuro.errors import DataError, NeuroError, UsageError, nearest
+from neuro.export.folder import NIR, SAMPLES, Export
 from neuro.export.readers import HOW, READERS, Readers, find_readers
 
 if TYPE_CHECKING:
@@ -90,7 +90,10 @@ def verify_nir(
             )
     from neuro.hardware.nir.conformance import conformance
 
-    (inputs,) = export.samples().first(samples).inputs.values()
+    held = export.samples().first(samples).inputs
+    if len(held) != 1:
+        raise DataError(f"{export.folder / SAMPLES}: {len(held)} inputs; expected one.")
+    (inputs,) = held.values()
     found = find_readers(python)
     asked = _suitable(export, found, note) if readers is None else list(readers)
     lacking = [name for name in asked if found.versions[name] is None]

@@ -129,11 +129,11 @@ def test_without_lava_the_way_to_get_it_is_told_before_anything_runs(made, monke
 
 def test_samples_of_another_graph_are_refused(made, tmp_path):
     folder = shutil.copytree(made / "loihi", tmp_path / "e")
-    inputs = np.zeros((4, 3, 1, 5, 5), np.int16)
-    np.savez(folder / "samples.npz", targets=np.zeros(3, np.int64), **{"input.input": inputs})
-    sign_again(folder, "samples.npz")
-    with pytest.raises(DataError, match=r"samples\.npz is not of graph\.json: the source 'input'"):
-        prove(folder, engines=["reference"])
+    for others in ({"input.input": np.zeros((4, 3, 1, 5, 5), np.int16)}, {}):
+        np.savez(folder / "samples.npz", targets=np.zeros(3, np.int64), **others)
+        sign_again(folder, "samples.npz")
+        with pytest.raises(DataError, match=r"not of graph\.json: the source 'input'"):
+            prove(folder, engines=["reference"])
 
 
 @pytest.mark.parametrize("name", ["graph.json", "graph.npz"])
