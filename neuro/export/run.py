@@ -58,7 +58,7 @@ def load_classifier(
     if not isinstance(session, ClassificationSession):
         raise UsageError(
             f"Run {run_dir} trained {session.config.method_name}, which answers questions of a "
-            "graph; a chip takes classifiers."
+            "graph; a chip takes classifiers, and of grsnn one question: --head and --relation."
         )
     fingerprint = session.config.fingerprint()
     session.restore_weights(
