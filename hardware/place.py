@@ -275,7 +275,8 @@ def _core(number: int, core: PackedCore, layout: ChipLayout, budgets: CoreBudget
 def _require_cores(profile: HardwareProfile, layout: ChipLayout, chips: int, needed: int) -> None:
     if needed <= chips * layout.cores:
         return
-    advice = f"Allow {-(-needed // layout.cores):,} chips, or make the network smaller."
+    enough = -(-needed // layout.cores)
+    advice = f"Allow {enough:,} chips (--chips {enough}), or make the network smaller."
     where = f"the network, on {chips} chip{'s' if chips > 1 else ''},"
     limit = profile.limit("cores")
     raise ConstraintError(profile.name, [Violation("cores", where, needed, limit, advice)])

@@ -101,6 +101,8 @@ def read_net(path: Path) -> IntegerGraph:
         raise DataError(f"{path}: cannot read it as a .net file: {error}.") from error
     except KeyError as error:
         raise DataError(f"{path}: incomplete: {error.args[0]}.") from error
+    except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: damaged, or not a .net file of layers: {error}.") from error
 
 
 def _write_dense(made: Any, layer: Layer, graph: IntegerGraph) -> None:
@@ -258,9 +260,13 @@ def _read_neuron(file: Any, group: Any, kind: str, place: int) -> Cuba:
     neuron = group["neuron"]
     name = _text(neuron["type"])
     if name not in ("CUBA", "LOIHI"):
-        raise DataError(f"neurons of type {name!r}; only CUBA and LOIHI are supported.")
+        raise DataError(
+            f"{file.filename}: neurons of type {name!r}; only CUBA and LOIHI are supported."
+        )
     if "messageBits" in neuron:
-        raise DataError("neuron/messageBits, which netx reads wrongly; remove it.")
+        raise DataError(
+            f"{file.filename}: neuron/messageBits, which netx reads wrongly; remove it."
+        )
     shape = _shape(group)
 
     def register(key: str) -> Integers:

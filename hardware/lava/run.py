@@ -316,7 +316,7 @@ def _child(interpreter: Interpreter, folder: Path) -> Iterator[subprocess.Popen[
     few_threads = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")}
     with (folder / "log.txt").open("wb") as log:
         child = subprocess.Popen(
-            [interpreter.path, _RUNNER, folder],
+            [interpreter.path, _RUNNER, folder, "--watched"],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,

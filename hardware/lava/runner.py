@@ -1,9 +1,9 @@
 """Runs the samples of one job in Lava: a program of its own, which imports numpy and Lava alone.
 
-    python runner.py FOLDER
+    python runner.py FOLDER [--watched]
 
 :func:`neuro.hardware.lava.run.run` writes the job, starts this under whichever interpreter has
-Lava (3.10 or later), watches it, and reads what it leaves behind::
+Lava (3.10 or later), watches it, and reads what it leaves behind; an exported job is run by hand::
 
     job.json                 what to run, and how
     graph.json, graph.npz    the integer graph, for engine "lava"
@@ -12,8 +12,9 @@ Lava (3.10 or later), watches it, and reads what it leaves behind::
     failure.txt              -> tracebacks of process models, as soon as they are raised
 
 Lava makes an OS process of every synapse, population and monitor, by fork. What one of them raises
-it does not tell: the others wait for ever. So each writes its own traceback down, and whoever
-started this program ends it, with all its processes, when it sees one.
+it does not tell: the others wait for ever. So each writes its own traceback down. With
+``--watched`` whoever started this program ends it, with all its processes, when it sees one, and it
+ends by itself when its stdin closes; without, it does so itself.
 
 Lava's convolutions are of [W, H, C]; a source or population of three dimensions is turned round,
 one of any other number is flattened.
@@ -28,6 +29,7 @@ import runpy
 import signal
 import sys
 import threading
+import time
 import traceback
 import types
 from pathlib import Path
@@ -42,12 +44,17 @@ STATE_SCALE = 64.0
 DECAY_SCALE = 4096.0
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, watched: bool) -> None:
     """Run every sample of a job."""
-    _end_with_parent()
+    failure = folder / "failure.txt"
+    failure.unlink(missing_ok=True)
+    if watched:
+        _end_with_parent()
+    else:
+        _end_with_failure(failure)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     runpy.run_path(str(Path(__file__).with_name("shim.py")))["install"]()
-    _write_failures_down(folder / "failure.txt")
+    _write_failures_down(failure)
     _let_monitors_keep_records()
     job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
     build = NetxNetwork if job["engine"] == "netx" else LavaNetwork
@@ -406,13 +413,28 @@ def _end_with_parent() -> None:
             pass
         os.killpg(0, signal.SIGTERM)
 
-    if os.getpgid(0) == os.getpid():  # never the group of a shell
-        threading.Thread(target=follow, daemon=True).start()
+    threading.Thread(target=follow, daemon=True).start()
+
+
+def _end_with_failure(file: Path) -> None:
+    """End this program and its processes, with what they wrote down, when one of them failed."""
+
+    def look() -> None:
+        while not file.exists():
+            time.sleep(0.1)
+        time.sleep(0.5)  # others may have more to tell
+        sys.stderr.write(file.read_text(encoding="utf-8"))
+        sys.stderr.flush()
+        for process in multiprocessing.active_children():
+            process.kill()
+        os._exit(1)
+
+    threading.Thread(target=look, daemon=True).start()
 
 
 if __name__ == "__main__":
     try:
-        main(Path(sys.argv[1]))
+        main(Path(sys.argv[1]), watched=sys.argv[2:] == ["--watched"])
     except BaseException:
         traceback.print_exc()
         sys.stderr.flush()

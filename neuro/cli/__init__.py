@@ -19,6 +19,7 @@ app = App(
     version=__version__,
     default_parameter=Parameter(negative=(), show_default=False),
     help_format="plaintext",
+    suppress_keyboard_interrupt=False,
 )
 
 # The help is given here so that `neuro --help` imports no command, and so no torch.

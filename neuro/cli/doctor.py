@@ -21,6 +21,7 @@ def doctor(*, kernels: bool = False, json: bool = False) -> None:
             **_machine(),
             "optional_packages": _optional_packages(),
             "lava": _lava(),
+            "nir_readers": _nir_readers(),
             **found,
         }
     if json:
@@ -120,6 +121,19 @@ def _lava() -> dict[str, Any]:
     }
 
 
+def _nir_readers() -> dict[str, Any]:
+    """The Python that has the frameworks that read NIR, and how to get those that are missing."""
+    from neuro.export.readers import HOW, find_readers
+
+    found = find_readers()
+    return {
+        "versions": dict(found.versions),
+        "interpreter": str(found.path),
+        "chosen_by": found.chosen_by,
+        **({"reason": HOW} if found.missing else {}),
+    }
+
+
 def _print_machine(found: dict[str, Any]) -> None:
     commit = f" (commit {found['git_commit']})" if found["git_commit"] else ""
     cuda = found["cuda"]
@@ -144,6 +158,7 @@ def _print_machine(found: dict[str, Any]) -> None:
         state = package["version"] or f"missing; {package['install']}"
         rows.append((f"{package['package']} (optional)", state))
     rows.append(("lava", _lava_in_words(found["lava"])))
+    rows.append(("nir readers", _nir_readers_in_words(found["nir_readers"])))
     for name, value in rows:
         print(f"{name:20} {value}")
 
@@ -156,3 +171,13 @@ def _lava_in_words(found: dict[str, Any]) -> str:
         f"{found['version']}, {netx}, numpy {found['numpy']}, python {found['python']}: "
         f"{found['interpreter']} ({found['chosen_by']})"
     )
+
+
+def _nir_readers_in_words(found: dict[str, Any]) -> str:
+    versions: dict[str, str | None] = found["versions"]
+    there = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
+    missing = ", ".join(name for name, version in versions.items() if not version)
+    where = f"{there}: {found['interpreter']} ({found['chosen_by']})"
+    if not missing:
+        return where
+    return f"{where + '; ' if there else ''}missing: {missing}; {found['reason']}"

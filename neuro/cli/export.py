@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from neuro.cli.output import print_json, print_table
+from neuro.cli.output import describe, print_json, print_table
 from neuro.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ def export(
     /,
     *,
     to: Literal["loihi", "lava", "netx", "nir"] = "loihi",
-    profile: str = "loihi2",
+    profile: str | None = None,
     output: Path | None = None,
     chips: int = 1,
     calibrate: int = 256,
@@ -27,7 +27,7 @@ def export(
     relation: str | None = None,
     inverse: bool = False,
     checkpoint: str = "last",
-    dialect: str = "generic",
+    dialect: str | None = None,
     data_dir: Path | None = None,
     no_download: bool = False,
     json: bool = False,
@@ -42,9 +42,10 @@ def export(
         loihi: the network in integers, placed on the chip's cores. lava: that, and a job that
         Intel's Lava runs. netx: that, and a .net file. nir: a NIR graph of real numbers.
     profile
-        The chip: loihi1, loihi2, or loihi2-microcode for neurons that Lava does not have.
+        The chip: loihi1, loihi2, or loihi2-microcode for neurons that Lava does not have. Default
+        loihi2.
     output
-        Folder of the export; default RUN/export-TO-PROFILE.
+        Folder of the export; default RUN/export-TO-PROFILE, or RUN/export-nir-DIALECT.
     chips
         Chips that it may take.
     calibrate
@@ -62,7 +63,8 @@ def export(
     checkpoint
         last, best, or another that is there.
     dialect
-        The reader that a NIR graph is written for: generic, norse, snntorch, spikingjelly, sinabs.
+        The reader that a NIR graph is written for: norse, snntorch, spikingjelly, sinabs. Default
+        generic.
     data_dir
         Folder with the data; default where the run found them.
     no_download
@@ -72,19 +74,25 @@ def export(
     """
     from neuro.export.make import ExportOptions, export_run
 
+    if to == "nir" and profile is not None:
+        raise UsageError("--profile names a chip, which a NIR graph is not made for; leave it out.")
+    if to != "nir" and dialect is not None:
+        raise UsageError(f"--dialect is of NIR graphs; --to is {to}.")
     options = ExportOptions(
         to=to,
-        profile=profile,
+        profile=profile or "loihi2",
         chips=chips,
         calibrate=calibrate,
         samples=samples,
         accuracy=accuracy,
         checkpoint=checkpoint,
-        dialect=dialect,
+        dialect=dialect or "generic",
         data_dir=data_dir,
         download=not no_download,
     )
-    kind = f"nir-{dialect}" if to == "nir" else f"{to}-{profile}"
+    kind = f"{to}-{options.dialect if to == 'nir' else options.profile}"
+    if head is not None and relation is not None:
+        kind += "".join(f"-{name.replace('/', '_')}" for name in (head, relation))
     folder = output or run / f"export-{kind}"
 
     def note(text: str) -> None:
@@ -101,18 +109,20 @@ def export(
     else:
         report = export_run(run, folder, options, note=note)
     if json:
-        print_json({"folder": str(folder), **report.record})
+        print_json({"folder": str(folder), **report.record, "schema": 1})
     else:
         _print(report)
 
 
 def _print(report: "Report") -> None:
     record = report.record
-    print(f"{record['method']} on {record['dataset']} with {record['model']}: {report.folder}")
+    told = describe(record["method"], record["dataset"], record["model"])
+    print(f"{told}: {report.folder}")
     if report.placement is None:
         print(
             f"  NIR graph for {record['dialect']}: {record['nodes']} nodes, {record['edges']} edges"
         )
+        print(f"\nneuro verify {report.folder} runs it in the readers that take it.")
         return
     rows: list[tuple[str, str]] = []
     comparison: dict[str, Any] | None = record.get("comparison")
@@ -133,7 +143,7 @@ def _print(report: "Report") -> None:
         print("\n".join(record["answers"]))
     else:
         _print_layers(record)
-    print(f"\nneuro verify {report.folder} proves it in Lava.")
+    print(f"\nneuro verify {report.folder} proves it, register by register.")
 
 
 def _of_query(comparison: dict[str, Any] | None) -> list[tuple[str, str]]:
@@ -149,17 +159,8 @@ def _of_query(comparison: dict[str, Any] | None) -> list[tuple[str, str]]:
 
 
 def _print_layers(record: Mapping[str, Any]) -> None:
-    header = (
-        "layer",
-        "weights cut",
-        "weight error",
-        "largest input",
-        "worst",
-        "|u| of 2^23",
-        "|v|",
-    )
     print_table(
-        header,
+        ("layer", "weights cut", "weight error", "largest input", "worst", "|u| of 2^23", "|v|"),
         [
             (
                 layer["name"],

@@ -1,15 +1,15 @@
 """``neuro verify``: proof that an export computes what it should."""
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neuro.cli.output import print_json, print_table
-from neuro.errors import NeuroError, UsageError
+from neuro.errors import NeuroError
 
 if TYPE_CHECKING:
-    from neuro.export.folder import Export
+    from neuro.export.verify import Proof
+    from neuro.export.verify_nir import NirProof
 
 
 class MismatchError(NeuroError):
@@ -27,7 +27,7 @@ def verify(
     json: bool = False,
 ) -> None:
     """Run an export's test samples in the simulator and in Lava; compare u, v and spikes of every
-    neuron and step. A NIR graph runs in every reader that is installed. Fails on any mismatch.
+    neuron and step. A NIR graph runs in the readers it is for. Fails on any mismatch.
 
     Parameters
     ----------
@@ -37,7 +37,8 @@ def verify(
         The first so many of the samples it holds; default all.
     engines
         Of integers: reference, lava, netx, separated by commas; default all it has files for. Of
-        NIR: norse, snntorch, spikingjelly, sinabs; default all.
+        NIR: norse, snntorch, spikingjelly, sinabs; default that of its dialect, and of a generic
+        graph all that are installed and take it.
     lava_python
         Python that has Lava, or the readers of NIR; default those that `make lava` and
         `make nir-readers` make.
@@ -51,7 +52,17 @@ def verify(
     export = read_export(folder)
     names = None if engines is None else [name.strip() for name in engines.split(",")]
     if export.form == "nir":
-        _verify_nir(export, samples, names, lava_python, timeout, json)
+        from neuro.export.verify_nir import verify_nir
+
+        read = verify_nir(
+            export, readers=names, samples=samples, python=lava_python, timeout=timeout, note=_note
+        )
+        print_json({**read.to_json(), "schema": 1}) if json else _print_readers(read)
+        if read.wrong:
+            raise MismatchError(
+                f"{folder}: not read as it is meant by {', '.join(read.wrong)}. `neuro export "
+                "--to nir --dialect NAME` writes what one reader takes."
+            )
         return
     from neuro.export.verify import verify as prove
 
@@ -61,88 +72,42 @@ def verify(
         samples=samples,
         lava_python=lava_python,
         timeout=timeout,
-        note=lambda text: print(text, file=sys.stderr),
+        note=_note,
     )
-    if json:
-        print_json(proof.to_json())
-    else:
-        for name, text in proof.engines.items():
-            print(f"{name}: {text}")
-        print()
-        others = [name for name in proof.engines if name != "simulator"]
-        print_table(
-            (
-                "layer",
-                "neurons",
-                "spikes",
-                *(f"{name}: spikes, u, v that differ" for name in others),
-            ),
-            [
-                (
-                    layer.name,
-                    f"{layer.neurons:,}",
-                    f"{layer.spikes:,}",
-                    *(", ".join(map(str, layer.mismatches[name].values())) for name in others),
-                )
-                for layer in proof.layers
-            ],
-        )
-        print(f"\n{proof.mismatches} mismatches in {proof.samples} samples of {proof.steps} steps.")
+    print_json({**proof.to_json(), "schema": 1}) if json else _print_registers(proof)
     if proof.mismatches:
-        raise MismatchError(f"{folder}: engines disagree in {proof.mismatches} numbers.")
-
-
-def _readers_python() -> Path:
-    """Return the Python that has readers of NIR: the one named, or as ``make`` makes it."""
-    named = os.environ.get("NEURO_NIR_READERS")
-    made = Path(sys.prefix).with_name(f"{Path(sys.prefix).name}-readers") / "bin" / "python"
-    return Path(named) if named else made if made.exists() else Path(sys.executable)
-
-
-def _verify_nir(
-    export: "Export",
-    samples: int | None,
-    readers: list[str] | None,
-    python: Path | None,
-    timeout: float,
-    json: bool,
-) -> None:
-    import numpy as np
-
-    from neuro.hardware.nir.conformance import READERS, conformance, table
-
-    held = export.samples()
-    if samples is not None and not 1 <= samples <= len(held):
-        raise UsageError(f"--samples {samples}: the export holds 1 to {len(held)}.")
-    (inputs,) = held.first(samples).inputs.values()
-    rows = conformance(
-        export.folder / "network.nir",
-        np.moveaxis(inputs, 1, 0),
-        readers=READERS if readers is None else tuple(readers),
-        python=str(python or _readers_python()),
-        timeout=timeout,
-    )
-    different = [row.reader for row in rows if row.verdict == "differs"]
-    if json:
-        engines = [
-            {
-                "name": row.reader,
-                "version": row.version,
-                "verdict": row.verdict,
-                "agreement": row.agreement,
-                "detail": row.detail,
-            }
-            for row in rows
-        ]
-        print_json(
-            {
-                "samples": int(inputs.shape[1]),
-                "mismatches": len(different),
-                "engines": engines,
-                "layers": [],
-            }
+        raise MismatchError(
+            f"{folder}: {', '.join(proof.wrong)} differs from the simulator in "
+            f"{proof.mismatches:,} numbers."
         )
-    else:
-        print(table(rows))
-    if different:
-        raise MismatchError(f"{export.folder}: {', '.join(different)} read it otherwise.")
+
+
+def _note(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _print_registers(proof: "Proof") -> None:
+    for name, text in proof.engines.items():
+        print(f"{name}: {text}")
+    print()
+    others = [name for name in proof.engines if name != "simulator"]
+    print_table(
+        ("layer", "neurons", "spikes", *(f"{name}: spikes, u, v that differ" for name in others)),
+        [
+            (
+                layer.name,
+                f"{layer.neurons:,}",
+                f"{layer.spikes:,}",
+                *(", ".join(f"{n:,}" for n in layer.mismatches[name].values()) for name in others),
+            )
+            for layer in proof.layers
+        ],
+    )
+    print(f"\nmismatches: {proof.mismatches:,}; samples: {proof.samples}; steps: {proof.steps}")
+
+
+def _print_readers(proof: "NirProof") -> None:
+    from neuro.hardware.nir.conformance import table
+
+    print(table(proof.rows))
+    print(f"\nmismatches: {proof.mismatches}; samples: {proof.samples}; steps: {proof.steps}")

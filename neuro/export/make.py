@@ -1,26 +1,39 @@
 """A run leaves as a folder of files that chips and other tools read."""
 
 import json
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from neuro.errors import UsageError
-from neuro.export.folder import Folder, Form, Samples, write_samples
-from neuro.export.run import compare, load_classifier, over_time, quantise_session
+from neuro.errors import UsageError, nearest
+from neuro.export.folder import (
+    FORMS,
+    NET,
+    NIR,
+    Folder,
+    Form,
+    Samples,
+    check_place,
+    write_samples,
+)
+from neuro.export.run import (
+    check_count,
+    compare,
+    first_test_samples,
+    load_classifier,
+    quantise_session,
+)
 from neuro.hardware import load_profile
 from neuro.hardware.integer_graph import write_graph
 from neuro.hardware.lava.netx_rules import BIAS_EXP as BIAS_EXPONENT
 from neuro.hardware.messages import encode_inputs
 from neuro.hardware.place import Placement, place
-from neuro.hardware.targets import target_named
-from neuro.layers import INPUT
+from neuro.hardware.targets import Target, target_named
 from neuro.training.classification import ClassificationSession
-from neuro.training.seeds import generator_for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,20 +93,18 @@ def export_run(
         note: told what is being done.
 
     Raises:
-        UsageError: what the chip or the format cannot express, or cannot hold, by name.
+        UsageError: what the chip or the format cannot express, or cannot hold, by name; or the
+            folder is there already.
         CheckpointError: the folder is no run, or its checkpoint is missing or damaged.
     """
-    for name, number, least in (
-        ("--calibrate", options.calibrate, 1),
-        ("--samples", options.samples, 1),
-        ("--accuracy", options.accuracy or 0, 0),
-    ):
-        if number < least:
-            raise UsageError(f"{name} must be >= {least}, got {number}.")
+    target = _checked(options)
+    check_place(folder)
+    session = load_classifier(
+        run, checkpoint=options.checkpoint, data_dir=options.data_dir, download=options.download
+    )
+    if not _takes_soft_reset(options, target):
+        _require_hard_reset(session, run, options)
     with Folder(folder) as made:
-        session = load_classifier(
-            run, checkpoint=options.checkpoint, data_dir=options.data_dir, download=options.download
-        )
         made.record |= {
             "to": options.to,
             "run": str(run),
@@ -103,34 +114,92 @@ def export_run(
             "checkpoint": options.checkpoint,
         }
         placement = None
-        if options.to == "nir":
+        if target is None:
             made.record |= _write_nir(session, made.path, options)
         else:
-            found, placement = _write_integers(session, made.path, options, note)
+            found, placement = _write_integers(session, made.path, target, options, note)
             made.record |= found
     return Report(folder, made.record, placement)
 
 
-def _write_integers(
-    session: ClassificationSession, path: Path, options: ExportOptions, note: Callable[[str], None]
-) -> tuple[dict[str, Any], Placement]:
+def _checked(options: ExportOptions) -> Target | None:
+    """Return the chip, None for NIR, once the options were found possible."""
+    if options.to not in FORMS:
+        raise UsageError(
+            f"no export to {options.to!r}; there are {', '.join(FORMS)}."
+            f"{nearest(options.to, FORMS)}"
+        )
+    for name, number, least in (
+        ("--chips", 1 if options.chips is None else options.chips, 1),
+        ("--calibrate", options.calibrate, 1),
+        ("--samples", options.samples, 1),
+        ("--accuracy", options.accuracy or 0, 0),
+    ):
+        if number < least:
+            raise UsageError(f"{name} must be at least {least}, got {number}.")
+    if options.to == "nir":
+        from neuro.hardware.nir.dialects import dialect
+
+        dialect(options.dialect)
+        return None
     target = target_named(options.profile)
     if options.to == "netx":
         target = replace(target, bias_exponent=BIAS_EXPONENT)
+    if options.to in ("lava", "netx") and target.soft_reset:
+        raise UsageError(
+            f"{target.name} is for neurons that Lava does not have: --to loihi, or --profile "
+            f"{target.chip}."
+        )
+    return target
+
+
+def _takes_soft_reset(options: ExportOptions, target: Target | None) -> bool:
+    if target is not None:
+        return target.soft_reset
+    from neuro.hardware.nir.dialects import dialect
+
+    return dialect(options.dialect).soft_reset
+
+
+def _require_hard_reset(session: ClassificationSession, run: Path, options: ExportOptions) -> None:
+    """Refuse spikes that subtract the threshold, with the command that trains others."""
+    layers = session.network.neuron_nodes.items()
+    soft = [name for name, layer in layers if layer.neuron.reset_mode == "soft"]
+    if not soft:
+        return
+    nir = options.to == "nir"
+    config = shlex.quote(str(run / "config.json"))
+    raise UsageError(
+        f"{soft[0]} of {run} subtracts its threshold at a spike; "
+        + ("NIR's neurons are" if nir else f"those of {options.profile} are")
+        + f" set to zero. Train such ones: neuro train --config {config} --set "
+        "'model.reset=\"hard\"'"
+        + ("." if options.to != "loihi" else ", or take --profile loihi2-microcode.")
+    )
+
+
+def _write_integers(
+    session: ClassificationSession,
+    path: Path,
+    target: Target,
+    options: ExportOptions,
+    note: Callable[[str], None],
+) -> tuple[dict[str, Any], Placement]:
+    if options.accuracy:  # known now, needed last
+        check_count("--accuracy", options.accuracy, len(session.dataset.test), "test")
+    real = first_test_samples(session, options.samples)
     note(f"Quantising for {target.name} on {options.calibrate} training samples.")
     quantised = quantise_session(session, target, samples=options.calibrate)
     graph = quantised.graph
-    steps, targets = _test_samples(session, options.samples)
-    messages = encode_inputs(graph, {INPUT: steps})
     placement = place(graph, load_profile(target.chip), chips=options.chips)
+    messages = encode_inputs(graph, real.inputs)
     write_graph(graph, path)
     (path / "placement.json").write_text(json.dumps(placement.to_dict(), indent=1) + "\n")
-    samples = Samples(messages, targets)
-    write_samples(samples, path)
+    write_samples(Samples(messages, real.targets), path)
     if options.to == "netx":
         from neuro.hardware.lava.netx import write_net
 
-        write_net(graph, path / "network.net")
+        write_net(graph, path / NET)
     elif options.to == "lava":
         from neuro.hardware.lava.run import write_job
 
@@ -140,7 +209,7 @@ def _write_integers(
         "steps": graph.steps,
         "output": graph.output,
         "layers": [asdict(layer) for layer in quantised.layers],
-        "placement": dict(placement.summary()),
+        "placement": in_short(placement),
     }
     if options.accuracy != 0:
         note("Comparing accuracies on the test set.")
@@ -149,23 +218,24 @@ def _write_integers(
     return record, placement
 
 
+def in_short(placement: Placement) -> dict[str, Any]:
+    """Return a placement without its cores and routes, which placement.json has."""
+    whole = placement.to_dict()
+    loads = [core.load for core in placement.cores]
+    return {name: each for name, each in whole.items() if name not in ("cores", "routes")} | {
+        "neurons": sum(load.neurons for load in loads),
+        "synapses": sum(load.synapses for load in loads),
+    }
+
+
 def _write_nir(
     session: ClassificationSession, path: Path, options: ExportOptions
 ) -> dict[str, Any]:
     from neuro.hardware.nir import to_nir, write_nir
 
+    samples = first_test_samples(session, options.samples)
     graph = to_nir(session.network, target=options.dialect, seed=session.config.seed)
-    write_nir(graph, path / "network.nir")
-    steps, targets = _test_samples(session, options.samples)
-    write_samples(Samples({INPUT: steps.astype(np.float32)}, targets), path)
+    write_nir(graph, path / NIR)
+    inputs = {name: array.astype(np.float32) for name, array in samples.inputs.items()}
+    write_samples(Samples(inputs, samples.targets), path)
     return {"dialect": options.dialect, "nodes": len(graph.nodes), "edges": len(graph.edges)}
-
-
-@torch.no_grad()
-def _test_samples(session: ClassificationSession, count: int) -> tuple[Any, Any]:
-    """Return the first test samples ``[T, B, *shape]``, encoded as ``neuro evaluate`` does."""
-    split, feeder = session.dataset.test, session.feeder
-    inputs, targets = feeder.take(split, torch.arange(len(split))[:count])
-    generator = generator_for(session.config.seed, "evaluate", 0, device=feeder.device)
-    steps = list(feeder.over_time(inputs, generator))
-    return over_time(steps), targets.cpu().numpy().astype(np.int64)

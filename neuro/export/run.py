@@ -12,6 +12,7 @@ from torch import Tensor
 
 from neuro.data import Split
 from neuro.errors import UsageError
+from neuro.export.folder import Samples
 from neuro.export.network import float_graph
 from neuro.hardware.calibration import Calibration
 from neuro.hardware.fixed_point import Extremes, answers, run
@@ -57,7 +58,7 @@ def load_classifier(
     if not isinstance(session, ClassificationSession):
         raise UsageError(
             f"Run {run_dir} trained {session.config.method_name}, which answers questions of a "
-            "graph; a chip takes classifiers."
+            "graph; a chip takes classifiers, and of grsnn one question: --head and --relation."
         )
     fingerprint = session.config.fingerprint()
     session.restore_weights(
@@ -86,6 +87,7 @@ def quantise_session(
         grain=None if grid is None else grid[0].numpy(),
         offset=None if grid is None else grid[1].numpy(),
     )
+    check_count("--calibrate", samples, len(session.partition.train), "training")
     chosen = session.partition.train[:samples]
     inputs, _ = feeder.take(session.dataset.train, chosen)
     encoding = generator_for(config.seed, "calibrate", device=feeder.device)
@@ -97,6 +99,30 @@ def quantise_session(
         timesteps=len(steps),
         metadata={"dataset": session.dataset.name, "method": config.method_name},
     )
+
+
+def first_test_samples(session: ClassificationSession, count: int) -> Samples:
+    """Return the first test samples, encoded as ``neuro evaluate`` encodes them.
+
+    Raises:
+        UsageError: there are not so many.
+    """
+    split = session.dataset.test
+    check_count("--samples", count, len(split), "test")
+    arrays, shown = [], []
+    for steps, targets in _batches(session, split, torch.arange(len(split))):
+        arrays.append(over_time(steps))
+        shown.append(targets.cpu().numpy().astype(np.int64))
+        if sum(map(len, shown)) >= count:
+            break
+    inputs = arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=1)
+    return Samples({INPUT: inputs[:, :count]}, np.concatenate(shown)[:count])
+
+
+def check_count(option: str, count: int, held: int, split: str) -> None:
+    """Raise UsageError if more samples are asked for than there are."""
+    if count > held:
+        raise UsageError(f"{option} {count}: the {split} set holds {held} samples.")
 
 
 @torch.no_grad()
@@ -139,6 +165,8 @@ def compare(
         samples: the first so many; all by default.
     """
     config, split = session.config, session.dataset.test
+    if samples is not None:
+        check_count("--accuracy", samples, len(split), "test")
     indices = torch.arange(len(split))[:samples]
     found = evaluate(
         session.network,

@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuro.errors import DataError, UsageError, nearest
-from neuro.export.folder import Export, Samples
+from neuro.export.folder import NET, Export, Samples
 from neuro.hardware import fixed_point
 from neuro.hardware.fixed_point_reference import run_sample
 from neuro.hardware.integer_graph import IntegerGraph
+from neuro.hardware.lava.interpreter import LavaMissingError, find_interpreter
+from neuro.hardware.targets import target_named
 
 SIGNALS = ("spikes", "u", "v")
 ENGINES = ("reference", "lava", "netx")
@@ -59,6 +61,15 @@ class Proof:
             for count in signals.values()
         )
 
+    @property
+    def wrong(self) -> tuple[str, ...]:
+        """Engines with a number that differs."""
+        return tuple(
+            name
+            for name in self.engines
+            if any(any(layer.mismatches.get(name, {}).values()) for layer in self.layers)
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return {
@@ -80,8 +91,11 @@ class Proof:
 
 def engines_of(export: Export) -> tuple[str, ...]:
     """Return the engines an export of integers can be proven in."""
-    netx = (export.folder / "network.net").is_file()
-    return ENGINES if netx else tuple(name for name in ENGINES if name != "netx")
+    if target_named(str(export.manifest["profile"])).soft_reset:
+        return ("reference",)  # neurons that Lava does not have
+    if (export.folder / NET).is_file():
+        return ENGINES
+    return tuple(name for name in ENGINES if name != "netx")
 
 
 def verify(
@@ -110,28 +124,18 @@ def verify(
         LavaMissingError: there is no Lava.
         LavaError: Lava failed or took too long.
     """
-    possible = engines_of(export)
-    asked = possible if engines is None else tuple(engines)
-    for name in asked:
-        if name not in possible:
-            raise UsageError(
-                f"{export.folder} cannot be run in {name!r}; it has files for "
-                f"{', '.join(possible)}.{nearest(name, possible)}"
-            )
-    held = export.samples()
-    if samples is not None and not 1 <= samples <= len(held):
-        raise UsageError(
-            f"--samples {samples}: the export holds 1 to {len(held)}; "
-            "`neuro export --samples` keeps more."
-        )
-    graph, chosen = export.graph(), held.first(samples)
+    asked = _asked(export, engines)
+    graph, chosen = export.graph(), export.samples().first(samples)
+    _check_inputs(graph, chosen, export)
+    if not {"lava", "netx"}.isdisjoint(asked):
+        lava_python = _lava(lava_python)
     names = list(graph.populations)
     mine = fixed_point.run(graph, chosen.inputs, record=names)
     own: Trace = {"spikes": mine.spikes, "u": mine.u, "v": mine.v}
     described = {"simulator": "neuro.hardware.fixed_point"}
     found: dict[str, dict[str, dict[str, int]]] = {name: {} for name in names}
     for name in asked:
-        note(f"Running {len(chosen)} samples in {name}.")
+        note(f"Running {_samples(len(chosen))} in {name}.")
         theirs, described[name] = _run(name, export, graph, chosen, lava_python, timeout)
         for population in names:
             found[population][name] = {
@@ -150,6 +154,43 @@ def verify(
     return Proof(len(chosen), mine.steps, described, layers)
 
 
+def _asked(export: Export, engines: Collection[str] | None) -> tuple[str, ...]:
+    possible = engines_of(export)
+    asked = possible if engines is None else tuple(dict.fromkeys(engines))
+    for name in asked:
+        if name not in possible:
+            raise UsageError(
+                f"{export.folder} cannot be run in {name!r}; it can in {', '.join(possible)}."
+                f"{nearest(name, possible)}"
+            )
+    if not asked:
+        raise UsageError(f"no engine to compare with; name some of {', '.join(possible)}.")
+    return asked
+
+
+def _check_inputs(graph: IntegerGraph, samples: Samples, export: Export) -> None:
+    """Refuse samples of another graph."""
+    for name, source in graph.sources.items():
+        given = samples.inputs.get(name)
+        if given is None or given.shape[2:] != source.shape or given.dtype.kind not in "iu":
+            raise DataError(
+                f"{export.folder}: samples.npz is not of graph.json: the source {name!r} takes "
+                f"integers of shape {source.shape}. Export again."
+            )
+
+
+def _lava(named: Path | str | None) -> Path:
+    """Return the Python that has Lava, before anything is run."""
+    try:
+        return find_interpreter(named).path
+    except LavaMissingError as error:
+        raise LavaMissingError(f"{error} Without Lava: --engines reference.") from None
+
+
+def _samples(count: int) -> str:
+    return f"{count} sample{'s' if count > 1 else ''}"
+
+
 def _run(
     engine: str,
     export: Export,
@@ -160,15 +201,19 @@ def _run(
 ) -> tuple[Trace, str]:
     if engine == "reference":
         return _reference(graph, samples), "neuro.hardware.fixed_point_reference"
+    from neuro.hardware.lava.netx import read_net
     from neuro.hardware.lava.run import run
 
-    chip = "loihi1" if str(export.manifest["profile"]).startswith("loihi1") else "loihi2"
+    net = export.folder / NET if engine == "netx" else None
+    if net is not None:
+        read_net(net)  # tells in one line what is wrong with it
+    loihi1 = target_named(str(export.manifest["profile"])).chip == "loihi1"
     recording = run(
         graph,
         samples.inputs,
-        engine="netx" if engine == "netx" else "lava",
-        net=export.folder / "network.net" if engine == "netx" else None,
-        chip="loihi1" if chip == "loihi1" else "loihi2",
+        engine="lava" if net is None else "netx",
+        net=net,
+        chip="loihi1" if loihi1 else "loihi2",
         python=python,
         timeout=timeout,
     )

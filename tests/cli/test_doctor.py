@@ -65,3 +65,29 @@ def test_lava_is_there_or_comes_with_the_command_that_gets_it(command, monkeypat
     }
     text = command("doctor").out
     assert "0.10.0, no lava-dl, so no netx, numpy 1.26.4, python 3.10.13" in text
+
+
+def test_readers_of_nir_are_there_or_come_with_the_command_that_gets_them(
+    command, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("NEURO_NIR_READERS", str(tmp_path / "python"))
+    found = json.loads(command("doctor", "--json").out)["nir_readers"]
+    names = ("norse", "snntorch", "spikingjelly", "sinabs")
+    assert found["versions"] == dict.fromkeys(names)
+    assert "make nir-readers" in found["reason"]
+    text = command("doctor").out
+    assert "missing: norse, snntorch, spikingjelly, sinabs; Run `make nir-readers`" in text
+    said = json.dumps({**dict.fromkeys(names, "1.2"), "sinabs": None})
+    (tmp_path / "python").write_text(f"#!/bin/sh\necho '{said}'\n", encoding="utf-8")
+    (tmp_path / "python").chmod(0o755)
+    text = command("doctor").out
+    where = f"{tmp_path / 'python'} (by NEURO_NIR_READERS)"
+    assert f"norse 1.2, snntorch 1.2, spikingjelly 1.2: {where}; missing: sinabs; Run" in text
+    (tmp_path / "python").write_text(f"#!/bin/sh\necho '{said}'\n".replace("null", '"3"'))
+    found = json.loads(command("doctor", "--json").out)["nir_readers"]
+    assert found == {
+        "versions": {**dict.fromkeys(names, "1.2"), "sinabs": "3"},
+        "interpreter": str(tmp_path / "python"),
+        "chosen_by": "by NEURO_NIR_READERS",
+    }
+    assert f"sinabs 3: {where}\n" in command("doctor").out

@@ -320,6 +320,49 @@ def test_what_is_no_such_file_is_refused(tmp_path):
         read_net(tmp_path / "b.net")
 
 
+@pytest.mark.parametrize("kept", [0.0, 0.2, 0.5, 0.8, 0.95])
+def test_a_truncated_file_is_one_clear_error(tmp_path, kept):
+    write_net(picture(), tmp_path / "whole.net")
+    whole = (tmp_path / "whole.net").read_bytes()
+    (tmp_path / "a.net").write_bytes(whole[: int(kept * len(whole))])
+    with pytest.raises(DataError, match=r"a\.net: ") as caught:
+        read_net(tmp_path / "a.net")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("layer", 1),
+        ("layer/1", 1),
+        ("layer/1/type", 7),
+        ("layer/1/type", b"\xff"),
+        ("layer/1/weight", b"words"),
+        ("layer/1/weight", 3.0),
+        ("layer/1/shape", b"words"),
+        ("layer/1/stride", np.arange(3)),
+        ("layer/1/neuron", 1),
+        ("layer/1/neuron/iDecay", b"words"),
+        ("layer/1/neuron/vThMant", np.arange(3)),
+        ("layer/3/weight", np.ones((2, 2))),
+        ("layer/3/delay", b"words"),
+        ("layer/3/bias", np.arange(5)),
+        ("simulation/tSample", b"words"),
+    ],
+)
+def test_foreign_contents_are_one_clear_error(tmp_path, place, value):
+    write_net(picture(), tmp_path / "a.net")
+    with h5py.File(tmp_path / "a.net", "r+") as file:
+        if place in file:
+            del file[place]
+        file[place] = value
+        if place.startswith("simulation"):
+            del file.attrs["steps"]
+    with pytest.raises(DataError, match=r"a\.net") as caught:
+        read_net(tmp_path / "a.net")
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("delay", "expected"),
     [
