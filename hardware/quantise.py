@@ -122,6 +122,7 @@ def quantise(
         metadata={
             **(metadata or {}),
             "target": target.name,
+            "weight_bits": target.weight_bits,
             "timesteps": timesteps,
             "depths": {name: depth[name] for name in chosen},
             "messages": {name: each.to_json() for name, each in speech.items()},
