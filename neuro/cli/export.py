@@ -1,6 +1,7 @@
 """``neuro export``: a trained run as files that chips and other tools read."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,7 +19,10 @@ def export(
     profile: str = "loihi2",
     output: Path | None = None,
     chips: int = 1,
+    weight_bits: int = 8,
     calibrate: int = 256,
+    finetune: int = 0,
+    finetune_lr: float | None = None,
     samples: int = 20,
     accuracy: int | None = None,
     checkpoint: str = "last",
@@ -42,8 +46,14 @@ def export(
         Folder of the export; default RUN/export-TO-PROFILE.
     chips
         Chips that it may take.
+    weight_bits
+        Bits of a weight, its sign included, 2 to 8; fewer take less memory of a core.
     calibrate
         Training samples to choose the scales of weights by.
+    finetune
+        Epochs of training in whole numbers, by the rule of the run, after that.
+    finetune_lr
+        Learning rate of these at the start; default a tenth of the run's.
     samples
         Test samples to keep for `neuro verify`.
     accuracy
@@ -65,7 +75,10 @@ def export(
         to=to,
         profile=profile,
         chips=chips,
+        weight_bits=weight_bits,
         calibrate=calibrate,
+        finetune=finetune,
+        finetune_lr=finetune_lr,
         samples=samples,
         accuracy=accuracy,
         checkpoint=checkpoint,
@@ -95,6 +108,7 @@ def _print(report: "Report") -> None:
     if comparison is not None:
         rows += [
             ("float accuracy", f"{comparison['float_accuracy']:.2%} of {comparison['samples']:,}"),
+            *_calibrated(record),
             ("integer accuracy", f"{comparison['integer_accuracy']:.2%}"),
             ("same answer", f"{comparison['agreement']:.2%}"),
         ]
@@ -128,3 +142,8 @@ def _print(report: "Report") -> None:
         ],
     )
     print(f"\nneuro verify {report.folder} proves it in Lava.")
+
+
+def _calibrated(record: Mapping[str, Any]) -> list[tuple[str, str]]:
+    tuned = record.get("finetuning")
+    return [("before fine-tuning", f"{tuned['calibrated_accuracy']:.2%}")] if tuned else []

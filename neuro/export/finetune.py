@@ -35,6 +35,7 @@ class FineTuned:
     Attributes:
         network: in whole numbers; its parameters are what was trained.
         quantised: the integer graph that does what the network does.
+        epochs: that were trained.
         lr: learning rate at the start.
         best_epoch: whose weights these are; 0 for those that calibration gave.
         validation_accuracy: of the integers after each epoch, epoch 0 first; empty if the run holds
@@ -43,9 +44,19 @@ class FineTuned:
 
     network: QuantisedNetwork
     quantised: Quantised
+    epochs: int
     lr: float
     best_epoch: int
     validation_accuracy: tuple[float, ...]
+
+    def record(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "epochs": self.epochs,
+            "lr": self.lr,
+            "best_epoch": self.best_epoch,
+            "validation_accuracy": list(self.validation_accuracy),
+        }
 
 
 def finetune(
@@ -107,6 +118,7 @@ def finetune(
     return FineTuned(
         network=network,
         quantised=_integers(session, network, quantised, target, samples, facts),
+        epochs=epochs,
         lr=rate,
         best_epoch=best.epoch,
         validation_accuracy=tuple(best.accuracies),

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from neuro.errors import UsageError
+from neuro.export.finetune import finetune
 from neuro.export.folder import Folder, Form, Samples, write_samples
 from neuro.export.run import compare, load_classifier, over_time, quantise_session
 from neuro.hardware import load_profile
@@ -32,7 +33,10 @@ class ExportOptions:
             ``netx`` with a ``.net`` file; ``nir`` for a NIR graph of real numbers.
         profile: the chip; not for ``nir``.
         chips: it may take; None for as many as needed.
+        weight_bits: of a weight, its sign included.
         calibrate: training samples to choose scales by.
+        finetune: epochs of training in whole numbers after that; 0 for none.
+        finetune_lr: learning rate of these at the start; None for a tenth of the run's.
         samples: test samples to keep, for the proof.
         accuracy: test samples to compare accuracies on; None for all, 0 for none.
         checkpoint: of the run.
@@ -44,7 +48,10 @@ class ExportOptions:
     to: Form = "loihi"
     profile: str = "loihi2"
     chips: int | None = 1
+    weight_bits: int = 8
     calibrate: int = 256
+    finetune: int = 0
+    finetune_lr: float | None = None
     samples: int = 20
     accuracy: int | None = None
     checkpoint: str = "last"
@@ -87,9 +94,12 @@ def export_run(
         ("--calibrate", options.calibrate, 1),
         ("--samples", options.samples, 1),
         ("--accuracy", options.accuracy or 0, 0),
+        ("--finetune", options.finetune, 0),
     ):
         if number < least:
             raise UsageError(f"{name} must be >= {least}, got {number}.")
+    if options.to == "nir" and options.finetune:
+        raise UsageError("--finetune trains whole numbers; a NIR graph has real ones.")
     with Folder(folder) as made:
         session = load_classifier(
             run, checkpoint=options.checkpoint, data_dir=options.data_dir, download=options.download
@@ -115,10 +125,23 @@ def _write_integers(
     session: ClassificationSession, path: Path, options: ExportOptions, note: Callable[[str], None]
 ) -> tuple[dict[str, Any], Placement]:
     target = target_named(options.profile)
+    target = replace(target, weight_bits=options.weight_bits)
     if options.to == "netx":
         target = replace(target, bias_exponent=BIAS_EXPONENT)
     note(f"Quantising for {target.name} on {options.calibrate} training samples.")
-    quantised = quantise_session(session, target, samples=options.calibrate)
+    quantised, tuned = quantise_session(session, target, samples=options.calibrate), None
+    calibrated = quantised.graph
+    if options.finetune:
+        tuned = finetune(
+            session,
+            quantised,
+            target,
+            epochs=options.finetune,
+            lr=options.finetune_lr,
+            samples=options.calibrate,
+            note=note,
+        )
+        quantised = tuned.quantised
     graph = quantised.graph
     steps, targets = _test_samples(session, options.samples)
     messages = encode_inputs(graph, {INPUT: steps})
@@ -137,15 +160,21 @@ def _write_integers(
         write_job(graph, messages, path / "lava", chip=target.chip)
     record: dict[str, Any] = {
         "profile": target.name,
+        "weight_bits": target.weight_bits,
         "steps": graph.steps,
         "output": graph.output,
         "layers": [asdict(layer) for layer in quantised.layers],
         "placement": dict(placement.summary()),
     }
+    if tuned is not None:
+        record["finetuning"] = tuned.record()
     if options.accuracy != 0:
         note("Comparing accuracies on the test set.")
         comparison = compare(session, graph, samples=options.accuracy)
         record["comparison"] = asdict(comparison)
+        if tuned is not None:
+            before = compare(session, calibrated, samples=options.accuracy)
+            record["finetuning"]["calibrated_accuracy"] = before.integer_accuracy
     return record, placement
 
 

@@ -3,7 +3,8 @@
 Built from a network and the integer graph it was quantised to, it has the same nodes and the same
 parameters under the same names, and any learning rule trains it. What it says is what the graph
 says that :meth:`QuantisedNetwork.integers` writes: every neuron spikes at step t where the chip's
-does at step t + depth.
+does at step t + depth. In 32-bit floats that holds while no sum, its signs left out, reaches 2^24
+units of weights.
 """
 
 import copy
@@ -111,7 +112,7 @@ class QuantisedNetwork(Network):
             gain = 1.0
             if isinstance(spiking, Spiking):
                 gain = _one_gain(name, spiking)
-                modules[name] = _in_registers(spiking, population, scale, parameter.dtype)
+                modules[name] = _in_registers(spiking, population, scale, parameter)
             connections = graph.inputs_of(name)
             for path, connection in zip(paths, connections, strict=True):
                 link = _synapse_of(path)
@@ -204,7 +205,9 @@ class QuantisedNetwork(Network):
         return Dense(weight=whole)
 
     def _biased(self, name: str, population: Population) -> Population:
-        registers = [each for p in self._paths[name] if (each := self._quantised(p).bias_registers())]
+        registers = [
+            each for p in self._paths[name] if (each := self._quantised(p).bias_registers())
+        ]
         if not registers:
             return population
         ((mantissa, power),) = registers
@@ -339,22 +342,20 @@ def _grid(
     )
 
 
-def _in_registers(
-    layer: Spiking, population: Population, scale: float, dtype: torch.dtype
-) -> Spiking:
+def _in_registers(layer: Spiking, population: Population, scale: float, like: Tensor) -> Spiking:
     """Return a layer whose neurons are those of a population; its parameters stay, unused."""
     ideal, registers = layer.neuron, population.neuron.registers
     found = copy.deepcopy(layer)
     found.learnable = ()
     found._neuron = FixedPointLIF(
         steps=scale * (1 << STATE_SHIFT),
-        threshold=_number(registers.vth / scale),
-        current_decay=_number((UNITY - 1 - registers.du) / UNITY),
-        voltage_decay=_number((UNITY - registers.dv) / UNITY),
+        threshold=_number(registers.vth / scale, like.device),
+        current_decay=_number((UNITY - 1 - registers.du) / UNITY, like.device),
+        voltage_decay=_number((UNITY - registers.dv) / UNITY, like.device),
         reset_mode="soft" if isinstance(population.neuron, SoftReset) else "hard",
         detach_reset=ideal.detach_reset,
         surrogate=ideal.surrogate,
-        dtype=dtype,
+        dtype=like.dtype,
     )
     return found
 
@@ -404,24 +405,19 @@ def _plain(synapse: Synapse, weight: Tensor) -> Synapse:
     """Return a synapse without bias that has a weight as it is."""
     plain: Synapse
     if isinstance(synapse, Conv2d):
-        plain = Conv2d(
-            synapse.in_channels,
-            synapse.out_channels,
-            synapse.kernel_size,
-            synapse.stride,
-            synapse.padding,
-            synapse.dilation,
-            synapse.groups,
-            bias=False,
-        )
+        names = ("kernel_size", "stride", "padding", "dilation", "groups")
+        window: dict[str, Any] = {name: getattr(synapse, name) for name in names}
+        plain = Conv2d(synapse.in_channels, synapse.out_channels, bias=False, **window)
     else:
         plain = Linear(weight.shape[1], weight.shape[0], bias=False)
     plain.weight = nn.Parameter(weight)
     return plain
 
 
-def _number(values: NDArray[Any]) -> float | Tensor:
-    return torch.from_numpy(np.array(values, np.float64)) if values.ndim else float(values)
+def _number(values: NDArray[Any], device: torch.device) -> float | Tensor:
+    return (
+        torch.tensor(values, dtype=torch.float64, device=device) if values.ndim else float(values)
+    )
 
 
 def _unused(name: str, names: Collection[str]) -> str:

@@ -2,7 +2,7 @@
 
 A quantised synapse owns the parameters of a real one, under the same names, and sends::
 
-    I = 2^e W_int h + B / 64,      W_int = step * clip(round(W f / (step 2^e))),   h = activity / unit
+    I = 2^e W_int h + B / 64,   W_int = step * clip(round(W f / (step 2^e))),   h = activity / unit
 
 in units of weights: ``f`` is how many of them a unit of the real current is worth, ``h`` counts
 spikes or is a message, and ``B`` is a bias in mantissa and exponent. All these are whole numbers,
@@ -146,7 +146,7 @@ class QuantisedSynapse(Synapse):
             states = made[0] * STEPS
         if self.bias is None:
             return states
-        own = self.bias.double() * (self.grid.bias_factor * STEPS)
+        own: Tensor = self.bias.double() * (self.grid.bias_factor * STEPS)
         own = own.reshape(-1, *[1] * (self.linear.weight.ndim - 2))
         return own if states is None else states + own
 

@@ -108,7 +108,7 @@ class _Arrived(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, current: Tensor, steps: float) -> Tensor:
         ctx.gain, ctx.dtype = STEPS / steps, current.dtype
-        return current.to(torch.float64).mul_(STEPS).round_().div_(steps)
+        return (current.to(torch.float64) * STEPS).round_().div_(steps)
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
