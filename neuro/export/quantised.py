@@ -101,9 +101,9 @@ class QuantisedNetwork(Network):
     """
 
     def __init__(self, network: Network, graph: IntegerGraph, target: Target) -> None:
-        network = copy.deepcopy(network)
-        all_paths = _paths(network)
         parameter = next(network.parameters())
+        network = copy.deepcopy(network).cpu()
+        all_paths = _paths(network)
         modules: dict[str, nn.Module] = dict(network.nodes)
         for name, paths in all_paths.items():
             population = graph.populations[name]
