@@ -28,6 +28,8 @@ from neuro.hardware.registers import (
 from neuro.hardware.targets import Target
 
 FULLNESS = (2.0, 1.41, 1.0, 0.71, 0.5, 0.35, 0.25, 0.18, 0.125, 1 / 16, 1 / 32, 1 / 64, 1 / 128)
+CLIPPED = (5.66, 4.0, 2.83)
+"""Tried before, where weights have fewer bits than eight: few levels are worth many clipped."""
 ROOM = 1.25
 """By how much other samples may exceed what was observed before a register overflows."""
 PATIENCE = 3
@@ -135,11 +137,13 @@ class _Search:
         neuron = self.graph.populations[self.name].neuron
         fires_at = neuron.inclusive and neuron.threshold is not None
         finest = exponent_range(self.graph, self.name, speech)
-        exact = exact_fullness(self.graph, self.name, speech)
+        bits = self.target.weight_bits
+        exact = exact_fullness(self.graph, self.name, speech, bits)
+        fullnesses = FULLNESS if bits == 8 else (*CLIPPED, *FULLNESS)
         improved = False
         for exponents in sorted({0, finest}):
             worse = 0
-            for fullness in [*FULLNESS] if exact is None else [exact, *FULLNESS]:
+            for fullness in fullnesses if exact is None else (exact, *fullnesses):
                 found = self.attempt(signals, speech, fullness, exponents, ties=False)
                 if fires_at and (found == "better" or fullness == exact):
                     ties = self.attempt(signals, speech, fullness, exponents, ties=True)
@@ -167,6 +171,7 @@ class _Search:
             bias_exponent=self.target.bias_exponent,
             exponents=exponents,
             ties=ties,
+            weight_bits=self.target.weight_bits,
         )
         if layer is None:
             return "does not fit"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from neuro.errors import UsageError
 from neuro.hardware.calibration import Calibration, Chosen, choose
-from neuro.hardware.fixed_point import worst_case_inputs
+from neuro.hardware.fixed_point import Extremes, worst_case_inputs
 from neuro.hardware.float_graph import FloatGraph
 from neuro.hardware.integer_graph import (
     DECAY_BITS,
@@ -122,13 +122,27 @@ def quantise(
         metadata={
             **(metadata or {}),
             "target": target.name,
+            "weight_bits": target.weight_bits,
             "timesteps": timesteps,
             "depths": {name: depth[name] for name in chosen},
             "messages": {name: each.to_json() for name, each in speech.items()},
             "scales": {name: each.layer.scale for name, each in chosen.items()},
         },
     )
-    layers = _report(made, chosen, target)
+    layers = report(
+        made,
+        target,
+        {name: each.extremes for name, each in chosen.items()},
+        {
+            name: {
+                "disagreement": each.disagreement,
+                "clipped_weights": each.layer.clipped_weights,
+                "weight_error": each.layer.weight_error,
+                "tried": each.tried,
+            }
+            for name, each in chosen.items()
+        },
+    )
     return Quantised(
         graph=replace(
             made,
@@ -181,31 +195,38 @@ def _balanced(connection: Connection, depth: Mapping[str, int]) -> Connection:
     return replace(connection, delay=np.asarray(delay, np.int32))
 
 
-def _report(
-    graph: IntegerGraph, chosen: Mapping[str, Chosen], target: Target
+def report(
+    graph: IntegerGraph,
+    target: Target,
+    extremes: Mapping[str, Extremes],
+    losses: Mapping[str, Mapping[str, Any]],
 ) -> tuple[LayerReport, ...]:
+    """Return how full registers are, beside what is known of each population already.
+
+    Args:
+        graph: quantised, with its scales.
+        target: the chip.
+        extremes: what registers had to hold on samples.
+        losses: the fields of the report that tell what quantising lost.
+    """
     worst = worst_case_inputs(graph)
+    bits = target.accumulator_bits
     rows = []
-    for name, each in chosen.items():
-        registers = graph.populations[name].neuron.registers
-        slowest = int(registers.du.min()) + 1
+    for name, found in extremes.items():
+        slowest = int(graph.populations[name].neuron.registers.du.min()) + 1
         worst_u = (worst[name] << STATE_SHIFT) * (1 << DECAY_BITS) // slowest
-        bits = target.accumulator_bits
         rows.append(
             LayerReport(
                 name=name,
-                scale=each.layer.scale,
-                disagreement=each.disagreement,
-                clipped_weights=each.layer.clipped_weights,
-                weight_error=each.layer.weight_error,
-                largest_input=each.extremes.largest_input,
+                scale=graph.metadata["scales"][name],
+                largest_input=found.largest_input,
                 worst_input=worst[name],
-                largest_u=each.extremes.largest_u,
+                largest_u=found.largest_u,
                 worst_u=worst_u,
-                largest_v=each.extremes.largest_v,
+                largest_v=found.largest_v,
                 may_overflow=worst_u >= 1 << (WIDTH - 1)
                 or (bits is not None and worst[name] >= 1 << bits),
-                tried=each.tried,
+                **losses[name],
             )
         )
     return tuple(rows)

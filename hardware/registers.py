@@ -3,7 +3,8 @@
 For a population with threshold ``theta``, decays ``a_u`` and ``a_v`` and a scale ``S``, in units of
 weights per unit of potential::
 
-    w_int = 2 round(w S / 2^(e+1))           even, -254..254: eight bits and a sign for the matrix
+    w_int = 2 round(w S / 2^(e+1))           even, -254..254: eight bits and a sign for the matrix;
+                                             of fewer bits, multiples of 4, 8, ... in their range
     du    = round(4096 (1 - a_u)) - 1        dv = round(4096 (1 - a_v))
     vth   = theta S                          bias_mant 2^bias_exp = 64 b S
 
@@ -43,12 +44,17 @@ from neuro.hardware.integer_graph import (
 from neuro.hardware.messages import Messages
 from neuro.hardware.targets import Target
 
-LARGEST_WEIGHT = 254
 LARGEST_THRESHOLD = (1 << 17) - 1
 LARGEST_MANTISSA = (1 << 12) - 1
 LARGEST_BIAS_EXPONENT = 7
 LARGEST_WEIGHT_EXPONENT = 7
 UNITY = 4096
+
+
+def weight_steps(bits: int) -> tuple[int, int]:
+    """Return the step between two weights of so many bits, their sign included, and the largest."""
+    step = 1 << 9 - bits
+    return step, (1 << 8) - step
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -111,16 +117,19 @@ def exponent_range(graph: FloatGraph, name: str, speech: Mapping[str, Messages])
     return min(int(np.log2(max(peaks) / min(peaks))), LARGEST_WEIGHT_EXPONENT)
 
 
-def exact_fullness(graph: FloatGraph, name: str, speech: Mapping[str, Messages]) -> float | None:
+def exact_fullness(
+    graph: FloatGraph, name: str, speech: Mapping[str, Messages], weight_bits: int = 8
+) -> float | None:
     """Return the fullness at which no weight is rounded, if all are multiples of the least one."""
     weights = [np.abs(_per_message(graph, each, speech).weight) for each in graph.inputs_of(name)]
     least = min(float(each[each > 0].min(initial=np.inf)) for each in weights)
     multiples = [each / least for each in weights]
     most = max(float(each.max(initial=0)) for each in multiples)
     fractions = max(float(np.abs(each - np.rint(each)).max(initial=0)) for each in multiples)
-    if fractions > 1e-6 or most > LARGEST_WEIGHT // 2:
+    step, largest = weight_steps(weight_bits)
+    if fractions > 1e-6 or most > largest // step:
         return None
-    return int(LARGEST_WEIGHT / 2 / most) * 2 * most / LARGEST_WEIGHT
+    return int(largest / step / most) * step * most / largest
 
 
 def quantise_layer(
@@ -132,6 +141,7 @@ def quantise_layer(
     bias_exponent: int | None = None,
     exponents: int = 0,
     ties: bool = False,
+    weight_bits: int = 8,
 ) -> Layer | None:
     """Return a population and its inputs in registers, one synapse away from what drives it.
 
@@ -139,13 +149,14 @@ def quantise_layer(
         graph: where the population is.
         name: its name.
         speech: how the sources speak.
-        fullness: how far the largest weight fills its eight bits; above 1, large ones are clipped
+        fullness: how far the largest weight fills its bits; above 1, large ones are clipped
             so that small ones keep more of theirs. S is moved to the nearest at which the
             threshold is a whole number.
         ties: whether potentials that should just reach the threshold do so from below, as sums of
             rounded weights; for neurons that fire at it.
         bias_exponent: of the bias; the smallest that fits if left out.
         exponents: by how many powers of two the weights of the weaker inputs may be finer.
+        weight_bits: of a weight, its sign included.
 
     Returns:
         None where a threshold or a bias does not fit its register at that scale.
@@ -153,7 +164,7 @@ def quantise_layer(
     population, connections = graph.populations[name], graph.inputs_of(name)
     neuron = population.neuron
     peaks = [_peak(graph, each, speech) for each in connections]
-    finest = LARGEST_WEIGHT / max(peaks) * fullness * 2**exponents
+    finest = weight_steps(weight_bits)[1] / max(peaks) * fullness * 2**exponents
     scale, threshold = _threshold(neuron, finest, ties)
     bias = _bias(_whole_bias(graph, name, speech) * scale * (1 << STATE_SHIFT), bias_exponent)
     if bias is None or threshold.max() > LARGEST_THRESHOLD:
@@ -161,7 +172,8 @@ def quantise_layer(
     drawn = []
     for each, peak in zip(connections, peaks, strict=True):
         finer = int(np.log2(max(peaks) / peak)) if peak > 0 else exponents
-        drawn.append(_connection(graph, each, speech, scale, max(exponents - finer, 0)))
+        exponent = max(exponents - finer, 0)
+        drawn.append(_connection(graph, each, speech, scale, exponent, weight_bits))
     registers = Cuba(
         du=np.asarray(np.rint(UNITY * (1 - neuron.current_decay)) - 1, np.int32),
         dv=np.asarray(np.rint(UNITY * (1 - neuron.voltage_decay)), np.int32),
@@ -248,11 +260,13 @@ def _connection(
     speech: Mapping[str, Messages],
     scale: float,
     exponent: int,
+    weight_bits: int,
 ) -> _Drawn:
+    step, largest = weight_steps(weight_bits)
     synapses = _per_message(graph, connection, speech)
     wanted = synapses.weight * (scale / 2**exponent)
-    even = 2 * np.rint(wanted / 2)
-    weight = np.clip(even, -LARGEST_WEIGHT, LARGEST_WEIGHT)
+    nearest = step * np.rint(wanted / step)
+    weight = np.clip(nearest, -largest, largest)
     made = Connection(
         source=connection.source,
         target=connection.target,
@@ -262,7 +276,7 @@ def _connection(
     )
     unit = 2**exponent / scale
     errors, squares = ((weight - wanted) * unit) ** 2, (wanted * unit) ** 2
-    clipped = int(np.count_nonzero(weight != even))
+    clipped = int(np.count_nonzero(weight != nearest))
     return _Drawn(made, (clipped, weight.size, float(errors.sum()), float(squares.sum())))
 
 

@@ -17,6 +17,7 @@ class Target:
         accumulator_bits: beside the sign, of the register in which what arrives in a step is
             summed; None for one that holds any sum.
         bias_exponent: that all biases must have, 6 for files of netx; None for the finest.
+        weight_bits: of a weight, its sign included, 2 to 8; they fill the upper ones of eight.
         description: one line, with the source of what it says.
     """
 
@@ -27,6 +28,11 @@ class Target:
     accumulator_bits: int | None
     description: str
     bias_exponent: int | None = None
+    weight_bits: int = 8
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.weight_bits <= 8:
+            raise UsageError(f"weights have 2 to 8 bits, got {self.weight_bits}.")
 
 
 TARGETS = {

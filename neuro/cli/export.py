@@ -20,7 +20,10 @@ def export(
     profile: str | None = None,
     output: Path | None = None,
     chips: int = 1,
+    weight_bits: int = 8,
     calibrate: int = 256,
+    finetune: int = 0,
+    finetune_lr: float | None = None,
     samples: int = 20,
     accuracy: int | None = None,
     head: str | None = None,
@@ -48,8 +51,14 @@ def export(
         Folder of the export; default RUN/export-TO-PROFILE, or RUN/export-nir-DIALECT.
     chips
         Chips that it may take.
+    weight_bits
+        Bits of a weight, its sign included, 2 to 8; fewer take less memory of a core.
     calibrate
         Training samples to choose the scales of weights by.
+    finetune
+        Epochs of training in whole numbers, by the rule of the run, after that.
+    finetune_lr
+        Learning rate of these at the start; default a tenth of the run's.
     samples
         Test samples to keep for `neuro verify`.
     accuracy
@@ -82,7 +91,10 @@ def export(
         to=to,
         profile=profile or "loihi2",
         chips=chips,
+        weight_bits=weight_bits,
         calibrate=calibrate,
+        finetune=finetune,
+        finetune_lr=finetune_lr,
         samples=samples,
         accuracy=accuracy,
         checkpoint=checkpoint,
@@ -131,6 +143,7 @@ def _print(report: "Report") -> None:
     elif comparison is not None:
         rows += [
             ("float accuracy", f"{comparison['float_accuracy']:.2%} of {comparison['samples']:,}"),
+            *_calibrated(record),
             ("integer accuracy", f"{comparison['integer_accuracy']:.2%}"),
             ("same answer", f"{comparison['agreement']:.2%}"),
         ]
@@ -174,3 +187,8 @@ def _print_layers(record: Mapping[str, Any]) -> None:
             for layer in record["layers"]
         ],
     )
+
+
+def _calibrated(record: Mapping[str, Any]) -> list[tuple[str, str]]:
+    tuned = record.get("finetuning")
+    return [("before fine-tuning", f"{tuned['calibrated_accuracy']:.2%}")] if tuned else []

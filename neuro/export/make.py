@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from neuro.errors import UsageError, nearest
+from neuro.export.finetune import finetune
 from neuro.export.folder import (
     FORMS,
     NET,
@@ -45,7 +46,10 @@ class ExportOptions:
             ``netx`` with a ``.net`` file; ``nir`` for a NIR graph of real numbers.
         profile: the chip; not for ``nir``.
         chips: it may take; None for as many as needed.
+        weight_bits: of a weight, its sign included.
         calibrate: training samples to choose scales by.
+        finetune: epochs of training in whole numbers after that; 0 for none.
+        finetune_lr: learning rate of these at the start; None for a tenth of the run's.
         samples: test samples to keep, for the proof.
         accuracy: test samples to compare accuracies on; None for all, 0 for none.
         checkpoint: of the run.
@@ -57,7 +61,10 @@ class ExportOptions:
     to: Form = "loihi"
     profile: str = "loihi2"
     chips: int | None = 1
+    weight_bits: int = 8
     calibrate: int = 256
+    finetune: int = 0
+    finetune_lr: float | None = None
     samples: int = 20
     accuracy: int | None = None
     checkpoint: str = "last"
@@ -134,6 +141,7 @@ def _checked(options: ExportOptions) -> Target | None:
         ("--calibrate", options.calibrate, 1),
         ("--samples", options.samples, 1),
         ("--accuracy", options.accuracy or 0, 0),
+        ("--finetune", options.finetune, 0),
     ):
         if number < least:
             raise UsageError(f"{name} must be at least {least}, got {number}.")
@@ -141,8 +149,11 @@ def _checked(options: ExportOptions) -> Target | None:
         from neuro.hardware.nir.dialects import dialect
 
         dialect(options.dialect)
+        if options.finetune:
+            raise UsageError("--finetune trains whole numbers; a NIR graph has real ones.")
         return None
     target = target_named(options.profile)
+    target = replace(target, weight_bits=options.weight_bits)
     if options.to == "netx":
         target = replace(target, bias_exponent=BIAS_EXPONENT)
     if options.to in ("lava", "netx") and target.soft_reset:
@@ -189,7 +200,19 @@ def _write_integers(
         check_count("--accuracy", options.accuracy, len(session.dataset.test), "test")
     real = first_test_samples(session, options.samples)
     note(f"Quantising for {target.name} on {options.calibrate} training samples.")
-    quantised = quantise_session(session, target, samples=options.calibrate)
+    quantised, tuned = quantise_session(session, target, samples=options.calibrate), None
+    calibrated = quantised.graph
+    if options.finetune:
+        tuned = finetune(
+            session,
+            quantised,
+            target,
+            epochs=options.finetune,
+            lr=options.finetune_lr,
+            samples=options.calibrate,
+            note=note,
+        )
+        quantised = tuned.quantised
     graph = quantised.graph
     placement = place(graph, load_profile(target.chip), chips=options.chips)
     messages = encode_inputs(graph, real.inputs)
@@ -206,15 +229,21 @@ def _write_integers(
         write_job(graph, messages, path / "lava", chip=target.chip)
     record: dict[str, Any] = {
         "profile": target.name,
+        "weight_bits": target.weight_bits,
         "steps": graph.steps,
         "output": graph.output,
         "layers": [asdict(layer) for layer in quantised.layers],
         "placement": in_short(placement),
     }
+    if tuned is not None:
+        record["finetuning"] = tuned.record()
     if options.accuracy != 0:
         note("Comparing accuracies on the test set.")
         comparison = compare(session, graph, samples=options.accuracy)
         record["comparison"] = asdict(comparison)
+        if tuned is not None:
+            before = compare(session, calibrated, samples=options.accuracy)
+            record["finetuning"]["calibrated_accuracy"] = before.integer_accuracy
     return record, placement
 
 

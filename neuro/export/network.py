@@ -76,7 +76,7 @@ def float_graph(
         bias = np.zeros(()) if value.constant is None else value.constant[0].numpy()
         shape = shapes[name]
         populations[name] = FloatPopulation(
-            name=name, shape=shape, neuron=neuron, bias=_compact(bias * gain)
+            name=name, shape=shape, neuron=neuron, bias=compact(bias * gain)
         )
         for flow in value.flows:
             synapses = fold(flow.chain, flow.gain, shapes[flow.origin])
@@ -94,7 +94,7 @@ def float_graph(
         inputs = [values[source] for source in sources]
         match module:
             case Spiking() as spiking:
-                settle(name, inputs[0], *_spiking(name, spiking.neuron))
+                settle(name, inputs[0], *chip_neuron(name, spiking.neuron))
                 values[name] = Value((Flow(name, (), spiking.scale, 0),), None)
             case ReadoutIntegrator() as readout if name == network.output:
                 settle(name, inputs[0], *_integrator(readout.neuron))
@@ -150,8 +150,12 @@ def _delayed(name: str, steps: int, value: Value) -> Value:
     return Value(flows, value.constant)
 
 
-def _spiking(name: str, neuron: Neuron[Any]) -> tuple[FloatNeuron, Reals]:
-    """Return a neuron as a chip has it, and the gain of its input."""
+def chip_neuron(name: str, neuron: Neuron[Any]) -> tuple[FloatNeuron, Reals]:
+    """Return a neuron as a chip has it, and the gain of its input.
+
+    Raises:
+        UsageError: a chip has none like it.
+    """
     if not _is_zero(neuron.reset_value):
         raise UsageError(
             f"{name}: neurons are reset to {neuron.reset_value}; a chip resets to 0. Train with "
@@ -205,7 +209,7 @@ def _is_zero(value: Scalar) -> bool:
     return not np.any(_number(value))
 
 
-def _compact(bias: Reals) -> Reals:
+def compact(bias: Reals) -> Reals:
     """Return a bias as one number a channel, or one for all, where it is that."""
     if bias.ndim == 3 and np.array_equal(bias, np.broadcast_to(bias[:, :1, :1], bias.shape)):
         bias = bias[:, :1, :1]

@@ -80,24 +80,19 @@ def quantise_session(
     Raises:
         UsageError: something the chip cannot hold; see :func:`neuro.hardware.quantise.quantise`.
     """
-    feeder, config = session.feeder, session.config
-    grid = feeder.grid
+    grid = session.feeder.grid
     graph = float_graph(
         session.network,
         grain=None if grid is None else grid[0].numpy(),
         offset=None if grid is None else grid[1].numpy(),
     )
-    check_count("--calibrate", samples, len(session.partition.train), "training")
-    chosen = session.partition.train[:samples]
-    inputs, _ = feeder.take(session.dataset.train, chosen)
-    encoding = generator_for(config.seed, "calibrate", device=feeder.device)
-    steps = list(feeder.over_time(inputs, encoding))
+    steps = calibration_steps(session, samples)
     return quantise(
         graph,
         target,
         calibrate(session.network, steps),
         timesteps=len(steps),
-        metadata={"dataset": session.dataset.name, "method": config.method_name},
+        metadata={"dataset": session.dataset.name, "method": session.config.method_name},
     )
 
 
@@ -123,6 +118,15 @@ def check_count(option: str, count: int, held: int, split: str) -> None:
     """Raise UsageError if more samples are asked for than there are."""
     if count > held:
         raise UsageError(f"{option} {count}: the {split} set holds {held} samples.")
+
+
+def calibration_steps(session: ClassificationSession, samples: int) -> list[Tensor]:
+    """Return the first training samples, ``[B, *shape]`` of each step."""
+    feeder = session.feeder
+    check_count("--calibrate", samples, len(session.partition.train), "training")
+    inputs, _ = feeder.take(session.dataset.train, session.partition.train[:samples])
+    encoding = generator_for(session.config.seed, "calibrate", device=feeder.device)
+    return list(feeder.over_time(inputs, encoding))
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ from torch import nn
 
 from neuro.config import TrainConfig
 from neuro.data import Dataset
+from neuro.layers import Network
 from neuro.learning import build_rule
 from neuro.models import build_model
 from neuro.training.batches import Feeder, epoch_order, partition
@@ -29,20 +30,29 @@ class ClassificationSession(Session):
         dataset: loaded as the configuration asks.
         device: where to train.
         started: ``time.perf_counter()`` when the work began, loading included.
+        network: to train in place of a new one that the configuration describes.
     """
 
     config: TrainConfig
 
     def __init__(
-        self, config: TrainConfig, dataset: Dataset, device: torch.device, *, started: float
+        self,
+        config: TrainConfig,
+        dataset: Dataset,
+        device: torch.device,
+        *,
+        started: float,
+        network: Network | None = None,
     ) -> None:
         super().__init__(config, device, started=started)
         self.dataset = dataset
         self.feeder = Feeder(dataset, config, device)
-        weights = generator_for(config.seed, "weights")
-        self.network = build_model(
-            config.model, self.feeder.network_input_shape, dataset.classes, weights
-        ).to(device)
+        if network is None:
+            weights = generator_for(config.seed, "weights")
+            network = build_model(
+                config.model, self.feeder.network_input_shape, dataset.classes, weights
+            )
+        self.network = network.to(device)
         feedback = generator_for(config.seed, "rule")
         self.rule = build_rule(self.network, config.rule, generator=feedback).to(device)
         self.optimiser = build_optimiser(self.rule, config)

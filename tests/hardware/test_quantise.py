@@ -22,7 +22,8 @@ from neuro.hardware.float_graph import (
 from neuro.hardware.integer_graph import IntegerGraph, SoftReset
 from neuro.hardware.messages import Messages, encode_inputs, ways_to_speak
 from neuro.hardware.quantise import Quantised, depths, quantise
-from neuro.hardware.registers import quantise_layer
+from neuro.hardware.registers import quantise_layer, weight_steps
+from neuro.hardware.synapse_memory import synapse_format
 from neuro.hardware.targets import TARGETS, target_named
 from tests.hardware.float_run import run_float
 
@@ -369,6 +370,27 @@ def test_an_unknown_chip_names_the_nearest():
     with pytest.raises(UsageError, match="loihi2"):
         target_named("loihi_2")
     assert target_named("loihi1") is LOIHI1
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_weights_fill_the_upper_bits_of_eight(bits):
+    step, largest = weight_steps(bits)
+    assert (256 - step, 2**9) == (largest, step * 2**bits)
+    graph, inputs = random_case()
+    target = replace(LOIHI1, weight_bits=bits)
+    made = quantise(graph, target, answers_of(graph, inputs), timesteps=12).graph
+    assert made.metadata["weight_bits"] == bits
+    for connection in made.connections:
+        weight = connection.synapses.weight
+        assert not np.any(weight % step)
+        assert np.abs(weight).max() <= largest
+        assert synapse_format(connection).weight_bits <= bits
+
+
+@pytest.mark.parametrize("bits", [1, 9])
+def test_weights_have_2_to_8_bits(bits):
+    with pytest.raises(UsageError, match="2 to 8 bits"):
+        replace(LOIHI1, weight_bits=bits)
 
 
 def test_quantising_takes_no_torch():
