@@ -176,7 +176,12 @@ def _kept(file: Path) -> dict[tuple[str, str], dict[str, Any]]:
 def _record(command: Sequence[str], rows: Mapping[tuple[str, str], Any]) -> dict[str, Any]:
     places = _places()
     ordered = sorted((each for each in rows if each in places), key=places.index)
-    return {**origin(command), "kind": KIND, "rows": [rows[each] for each in ordered]}
+    cores = len(os.sched_getaffinity(0))
+    return {
+        **origin(command, threads=cores),
+        "kind": KIND,
+        "rows": [rows[each] for each in ordered],
+    }
 
 
 def _places() -> list[tuple[str, str]]:
