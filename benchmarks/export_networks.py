@@ -16,6 +16,11 @@ NETWORKS = Grid(
             settings={"dataset": "mnist", "epochs": 3},
         ),
         Variant(
+            name="mnist-rate",
+            method="opzo",
+            settings={"dataset": "mnist", "encoding.name": "rate", "epochs": 3},
+        ),
+        Variant(
             name="events-mnist",
             method="opzo",
             settings={"dataset": "events:mnist", "timesteps": 6, "epochs": 2, "lr": 2e-3},
@@ -32,7 +37,8 @@ NETWORKS = Grid(
 PROFILES = {
     "digits": ("loihi2",),
     "mnist": ("loihi2",),
-    "events-mnist": ("loihi1", "loihi2"),
+    "mnist-rate": ("loihi1",),
+    "events-mnist": ("loihi2",),
     "cifar10": ("loihi2",),
 }
-"""Chips by network; spikes of Loihi 1 carry no numbers, so it takes events alone."""
+"""Chips by network; a spike of Loihi 1 carries no number, and frames of events hold counts."""

@@ -135,7 +135,7 @@ def exports(
         launch=Launch(runs.resolve(), None if data_dir is None else data_dir.resolve()),
         lava=find_interpreter(lava_python),
     )
-    given = {"only": only, "samples": samples, "rounds": rounds, "data_dir": data_dir}
+    given = {"samples": samples, "rounds": rounds, "data_dir": data_dir}
     command = ["python", "-m", "benchmarks.exports", *options_given(exports, **given)]
     rows = _kept(file)
     for cell in _chosen(only):
