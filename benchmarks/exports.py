@@ -23,8 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
 from benchmarks.accuracy import run_cells
 from benchmarks.cells import Cell, Launch, discard
@@ -44,14 +42,12 @@ from benchmarks.records import (
 from neuro.errors import NeuroError, UsageError
 from neuro.export.folder import Export, Form, read_export
 from neuro.export.make import ExportOptions, Report, export_run
-from neuro.export.run import encoded_batches, load_classifier, over_time
+from neuro.export.run import load_classifier, messages_of_test_set
 from neuro.export.verify import verify
 from neuro.hardware import fixed_point
 from neuro.hardware.fixed_point import Extremes
-from neuro.hardware.integer_graph import IntegerGraph
 from neuro.hardware.lava import run as lava
 from neuro.hardware.lava.interpreter import Interpreter, find_interpreter
-from neuro.hardware.messages import encode_inputs
 from neuro.hardware.place import Placement
 from neuro.layers import INPUT
 
@@ -65,8 +61,6 @@ TIMES_FASTER = 100
 """What the simulator must be, beside Lava's fastest sample."""
 LAVA_TIMEOUT = 600.0
 """Seconds that a sample may take in Lava."""
-
-Inputs = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,7 +270,8 @@ def _exported(run: Path, options: ExportOptions) -> Report:
 def time_both(run: Path, made: Export, profile: str, settings: Settings) -> dict[str, Any]:
     """Time the simulator on the whole test set and Lava on the samples of an export, in turns."""
     graph, held = made.graph(), made.samples().inputs
-    batches = list(encoded_test_set(run, graph, settings))
+    session = load_classifier(run, data_dir=settings.launch.data_dir)
+    batches = list(messages_of_test_set(session, graph))
     fixed_point.run(graph, {name: array[:, :1] for name, array in held.items()})  # compiles
     seconds, tested = 0.0, 0
     starts: list[float] = []
@@ -316,14 +311,6 @@ def time_both(run: Path, made: Export, profile: str, settings: Settings) -> dict
         "steps_over_simulator": round(float(theirs.min()) / ours, 1),
         "whole_over_simulator": round(float((1e3 * np.array(starts) + theirs).min()) / ours, 1),
     }
-
-
-def encoded_test_set(run: Path, graph: IntegerGraph, settings: Settings) -> Iterator[Inputs]:
-    """Yield the whole test set in batches, as the graph's source sends it."""
-    session = load_classifier(run, data_dir=settings.launch.data_dir)
-    split = session.dataset.test
-    for steps, _ in encoded_batches(session, split, torch.arange(len(split))):
-        yield encode_inputs(graph, {INPUT: over_time(steps)})
 
 
 def _layer(layer: Mapping[str, Any], comparison: Mapping[str, Any]) -> dict[str, Any]:

@@ -152,7 +152,7 @@ def compare(
     correct = agreed = 0
     extremes: dict[str, Extremes] = {}
     spikes: dict[str, float] = {}
-    for steps, targets in encoded_batches(session, split, indices):
+    for steps, targets in _batches(session, split, indices):
         messages = encode_inputs(graph, {INPUT: over_time(steps)})
         recording = run(graph, messages, accumulator_bits=accumulator_bits)
         given = answers(graph, recording)
@@ -173,7 +173,16 @@ def compare(
     )
 
 
-def encoded_batches(
+def messages_of_test_set(
+    session: ClassificationSession, graph: IntegerGraph
+) -> Iterator[dict[str, NDArray[np.int16]]]:
+    """Yield the whole test set in batches, as the sources of an integer graph send it."""
+    split = session.dataset.test
+    for steps, _ in _batches(session, split, torch.arange(len(split))):
+        yield encode_inputs(graph, {INPUT: over_time(steps)})
+
+
+def _batches(
     session: ClassificationSession, split: Split, indices: Tensor
 ) -> Iterator[tuple[list[Tensor], Tensor]]:
     """Yield the inputs and targets of batches, encoded as ``neuro evaluate`` encodes them."""

@@ -17,7 +17,6 @@ from benchmarks.exports import (
     KIND,
     Settings,
     check_bars,
-    encoded_test_set,
     export,
     exports,
 )
@@ -27,7 +26,7 @@ from benchmarks.records import origin, read_result, write_result
 from benchmarks.tables import render
 from neuro.errors import UsageError
 from neuro.export.folder import read_export
-from neuro.export.run import load_classifier
+from neuro.export.run import load_classifier, messages_of_test_set
 from neuro.hardware.fixed_point import answers
 from neuro.hardware.fixed_point import run as simulate
 from neuro.hardware.lava.interpreter import Interpreter
@@ -83,10 +82,11 @@ def test_the_whole_test_set_is_what_the_accuracy_is_of(root):
     made = read_export(report.folder)
     assert len(made.samples()) == 2
     graph = made.graph()
-    batches = list(encoded_test_set(run_folder, graph, settings(root)))
+    session = load_classifier(run_folder)
+    batches = list(messages_of_test_set(session, graph))
     given = np.concatenate([answers(graph, simulate(graph, inputs)) for inputs in batches])
     comparison = made.manifest["comparison"]
-    targets = load_classifier(run_folder).dataset.test.targets.numpy()
+    targets = session.dataset.test.targets.numpy()
     assert len(given) == comparison["samples"] == 297
     assert float(np.mean(given == targets)) == comparison["integer_accuracy"]
 
