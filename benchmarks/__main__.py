@@ -6,6 +6,7 @@ import torch
 
 from benchmarks.accuracy import accuracy
 from benchmarks.command import main, say
+from benchmarks.exports import exports
 from benchmarks.figures import figures
 from benchmarks.gradients import gradients
 from benchmarks.grids import COLLECTIONS, GRIDS
@@ -14,14 +15,15 @@ from benchmarks.relational import relational
 from benchmarks.synapses import synapses
 from benchmarks.tables import tables
 from benchmarks.warm_start import warm_start
+from neuro.hardware.lava.interpreter import LavaMissingError
 
 
 def everything(*, data_dir: Path | None = None, jobs: int = 1) -> None:
-    """Run all grids, measure gradients, memory, warm start and kernels, draw, write the tables.
+    """Run all grids, measure gradients, memory, warm start, kernels, exports; draw, write tables.
 
     Takes hours; runs that are finished stay, stopped ones continue. Time per sample and per
     layer is measured beside other frameworks by `make bench-peers`. Grids for a GPU are left out
-    where there is none.
+    where there is none, exports where there is no Lava.
 
     Parameters
     ----------
@@ -54,6 +56,11 @@ def everything(*, data_dir: Path | None = None, jobs: int = 1) -> None:
     synapses()
     say("== relational")
     relational()
+    say("== exports")
+    try:
+        exports(data_dir=data_dir)
+    except LavaMissingError as error:
+        say(f"exports: left out. {error}")
     figures()
     tables()
 

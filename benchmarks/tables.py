@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.command import CheckFailedError, main, say
+from benchmarks.export_table import render_exports
 from benchmarks.grid_result import bars_of
 from benchmarks.grids import GRIDS, find_grid
 from benchmarks.kept import RECOMPUTE
@@ -509,6 +510,7 @@ RENDERERS: dict[str, Renderer] = {
     "synapses": _each(render_synapses),
     "relational": _each(render_relational),
     "reasoning-energy": _each(render_reasoning_energy),
+    "exports": _each(render_exports),
 }
 """By kind of result, in the order of the section."""
 

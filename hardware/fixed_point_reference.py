@@ -1,6 +1,6 @@
 """The integer graph step by step, one sample at a time: what every other engine must equal.
 
-Plain numpy in 64 bits, every synapse laid out in a matrix; where a chip's simulator would hold a
+Plain numpy in 64 bits, every synapse laid out by itself; where a chip's simulator would hold a
 number in 32 bits, it is wrapped to 32. Equations in :mod:`neuro.hardware.integer_graph`.
 """
 
@@ -28,6 +28,18 @@ Long = NDArray[np.int64]
 HALF = 1 << (WIDTH - 1)
 
 
+class Synapses(NamedTuple):
+    """Single synapses of one delay: target, source and weight of each."""
+
+    targets: Long
+    sources: Long
+    weights: Long
+
+
+Wiring = list[dict[int, Synapses]]
+"""Synapses of every connection of a graph, by delay."""
+
+
 class Trace(NamedTuple):
     """What a population did: spikes, current and potential after the reset, ``[T, *shape]``."""
 
@@ -42,6 +54,7 @@ def run_sample(
     steps: int,
     *,
     accumulator_bits: int | None = None,
+    wiring: Wiring | None = None,
 ) -> dict[str, Trace]:
     """Run one sample and return what every population did.
 
@@ -51,26 +64,31 @@ def run_sample(
         steps: to run.
         accumulator_bits: bits, beside the sign, of the register in which what arrives is summed;
             it wraps. None for one that holds any sum.
+        wiring: of the graph, for many samples; made if left out.
     """
     sent = {name: np.zeros((steps, _size(graph.shape(name))), np.int64) for name in graph.sources}
     for name, spikes in inputs.items():
         sent[name][: len(spikes)] = spikes[:steps].reshape(min(len(spikes), steps), -1)
     for name, population in graph.populations.items():
         sent[name] = np.zeros((steps, _size(population.shape)), np.int64)
-    matrices = [unrolled(each, graph.shape(each.source)) for each in graph.connections]
+    wiring = wired(graph) if wiring is None else wiring
     traces = {name: ([], []) for name in graph.populations}  # type: dict[str, tuple[list[Long], list[Long]]]
     state = {name: np.zeros((2, sent[name].shape[1]), np.int64) for name in graph.populations}
 
     for step in range(steps):
         for name, population in graph.populations.items():
             arrived = np.zeros(sent[name].shape[1], np.int64)
-            for connection, by_delay in zip(graph.connections, matrices, strict=True):
+            for connection, by_delay in zip(graph.connections, wiring, strict=True):
                 if connection.target != name:
                     continue
-                for delay, matrix in by_delay.items():
+                for delay, synapses in by_delay.items():
                     if step - 1 - delay >= 0:
-                        total = wrap32(matrix @ sent[connection.source][step - 1 - delay])
-                        arrived += shifted(total, connection.weight_exponent)
+                        total = np.zeros_like(arrived)
+                        spikes = sent[connection.source][step - 1 - delay]
+                        np.add.at(
+                            total, synapses.targets, synapses.weights * spikes[synapses.sources]
+                        )
+                        arrived += shifted(wrap32(total), connection.weight_exponent)
             if accumulator_bits is not None:
                 arrived = wrapped(arrived, accumulator_bits)
             if population.neuron.registers.zeroed_before(step):
@@ -135,51 +153,54 @@ def wrap32(x: Long) -> Long:
     return wrapped(x, 31)
 
 
-def unrolled(connection: Connection, source: tuple[int, ...]) -> dict[int, Long]:
-    """Return by delay the matrix ``[targets, sources]`` of a connection from a shape."""
+def wired(graph: IntegerGraph) -> Wiring:
+    """Return the synapses of every connection."""
+    return [unrolled(each, graph.shape(each.source)) for each in graph.connections]
+
+
+def unrolled(connection: Connection, source: tuple[int, ...]) -> dict[int, Synapses]:
+    """Return by delay the synapses of a connection from a shape."""
     synapses = connection.synapses
-    rows = _size(target_shape(synapses, source))
-    matrices: dict[int, Long] = {}
-
-    def add(target: int, origin: int, weight: int, delay: int) -> None:
-        if delay not in matrices:
-            matrices[delay] = np.zeros((rows, _size(source)), np.int64)
-        matrices[delay][target, origin] += weight
-
     if isinstance(synapses, Convolution):
-        for target, origin, weight in _positions(synapses, source):
-            add(target, origin, weight, int(connection.delay))
-        return matrices
-    delays = np.broadcast_to(connection.delay, synapses.weight.shape)
+        return {int(connection.delay): _positions(synapses, source)}
+    weights = synapses.weight.astype(np.int64).reshape(-1)
+    delays = np.broadcast_to(connection.delay, synapses.weight.shape).reshape(-1)
     if isinstance(synapses, Dense):
-        for target in range(rows):
-            for origin in range(_size(source)):
-                weight, delay = synapses.weight[target, origin], delays[target, origin]
-                add(target, origin, int(weight), int(delay))
-        return matrices
-    for target in range(rows):
-        for synapse in range(synapses.starts[target], synapses.starts[target + 1]):
-            weight, delay = synapses.weight[synapse], delays[synapse]
-            add(target, int(synapses.sources[synapse]), int(weight), int(delay))
-    return matrices
+        targets, sources = np.indices(synapses.weight.shape).reshape(2, -1)
+    else:
+        sources = synapses.sources.astype(np.int64)
+        targets = np.repeat(np.arange(len(synapses.starts) - 1), np.diff(synapses.starts))
+    found = {}
+    for delay in np.unique(delays):
+        chosen = delays == delay
+        found[int(delay)] = Synapses(targets[chosen], sources[chosen], weights[chosen])
+    return found
 
 
-def _positions(synapses: Convolution, source: tuple[int, ...]) -> list[tuple[int, int, int]]:
-    """Return target, source and weight of every synapse of a convolution."""
+def _positions(synapses: Convolution, source: tuple[int, ...]) -> Synapses:
+    """Return every synapse of a convolution: all positions of each weight that see the source."""
     outputs, rows, columns = target_shape(synapses, source)
     _, height, width = source
-    per_group, kernel_rows, kernel_columns = synapses.weight.shape[1:]
-    found = []
-    for o, y, x in np.ndindex(outputs, rows, columns):
-        first = o // (outputs // synapses.groups) * per_group
-        for c, i, j in np.ndindex(per_group, kernel_rows, kernel_columns):
-            row = y * synapses.stride[0] + i * synapses.dilation[0] - synapses.padding[0]
-            column = x * synapses.stride[1] + j * synapses.dilation[1] - synapses.padding[1]
-            if 0 <= row < height and 0 <= column < width:
-                target = (o * rows + y) * columns + x
-                origin = ((first + c) * height + row) * width + column
-                found.append((target, origin, int(synapses.weight[o, c, i, j])))
-    return found
+    per_group = synapses.weight.shape[1]
+    targets, sources, weights = [], [], []
+    for o, c, i, j in np.ndindex(synapses.weight.shape):
+        channel = o // (outputs // synapses.groups) * per_group + c
+        y, row = _seen(0, i, rows, height, synapses)
+        x, column = _seen(1, j, columns, width, synapses)
+        place = ((o * rows + y)[:, None] * columns + x).reshape(-1)
+        targets.append(place)
+        sources.append(((channel * height + row)[:, None] * width + column).reshape(-1))
+        weights.append(np.full(len(place), synapses.weight[o, c, i, j], np.int64))
+    return Synapses(np.concatenate(targets), np.concatenate(sources), np.concatenate(weights))
+
+
+def _seen(axis: int, tap: int, count: int, size: int, synapses: Convolution) -> tuple[Long, Long]:
+    """Return which of ``count`` targets see the source through a row or column of the kernel, and
+    where."""
+    target = np.arange(count)
+    seen = target * synapses.stride[axis] + tap * synapses.dilation[axis] - synapses.padding[axis]
+    inside = (seen >= 0) & (seen < size)
+    return target[inside], seen[inside]
 
 
 def _size(shape: tuple[int, ...]) -> int:

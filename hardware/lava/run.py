@@ -54,6 +54,8 @@ class LavaRecording:
         spikes: of each recorded population, ``[T, B, *shape]``.
         u: currents after each step, the same shape; float64 if floating, else int32.
         v: potentials after the reset of each step, likewise.
+        start_seconds: of each sample ``[B]``, to make and start its processes and run a step.
+        step_seconds: of each sample ``[B]``, to run the steps after the first.
         interpreter: the Python, and the Lava, that did it.
     """
 
@@ -61,6 +63,8 @@ class LavaRecording:
     spikes: Mapping[str, NDArray[np.int8]]
     u: Mapping[str, NDArray[Any]]
     v: Mapping[str, NDArray[Any]]
+    start_seconds: NDArray[np.float64]
+    step_seconds: NDArray[np.float64]
     interpreter: Interpreter
 
 
@@ -141,7 +145,7 @@ def write_job(
 ) -> None:
     """Write what Lava needs to run samples by itself, with ``python FOLDER/runner.py FOLDER``.
 
-    It leaves ``sample<n>.npz`` there, spikes, u and v of every population and step.
+    It leaves ``sample<n>.npz`` there, spikes, u and v of every population and step, and seconds.
 
     Args:
         graph: what runs, in fixed point.
@@ -268,11 +272,14 @@ def _recording(folder: Path, job: dict[str, Any], interpreter: Interpreter) -> L
             for name in job["populations"]
         }
 
+    start, steps = np.stack([sample["seconds"] for sample in samples], axis=1)
     return LavaRecording(
         steps=job["steps"],
         spikes=stacked("spikes"),
         u=stacked("u"),
         v=stacked("v"),
+        start_seconds=start,
+        step_seconds=steps,
         interpreter=interpreter,
     )
 

@@ -8,7 +8,8 @@ Lava (3.10 or later), watches it, and reads what it leaves behind; an exported j
     job.json                 what to run, and how
     graph.json, graph.npz    the integer graph, for engine "lava"
     inputs.npz               input.source, [samples, steps, *shape]
-    sample<n>.npz            -> population.signal, [steps, *shape], there once it is whole
+    sample<n>.npz            -> population.signal, [steps, *shape], and seconds, see run_sample;
+                                there once it is whole
     failure.txt              -> tracebacks of process models, as soon as they are raised
 
 Lava makes an OS process of every synapse, population and monitor, by fork. What one of them raises
@@ -62,12 +63,17 @@ def main(folder: Path, watched: bool) -> None:
         arrays = {name.removeprefix("input."): inputs[name] for name in inputs.files}
     for number in range(job["samples"]):
         sample = {name: array[number] for name, array in arrays.items()}
+        began = time.perf_counter()
         network = build(job, folder, sample)
-        run_sample(job, folder, network, number)
+        run_sample(job, folder, network, number, began)
 
 
-def run_sample(job: dict[str, Any], folder: Path, network: Any, number: int) -> None:
-    """Run a network for the steps of the job, and write what was asked for."""
+def run_sample(job: dict[str, Any], folder: Path, network: Any, number: int, began: float) -> None:
+    """Run a network for the steps of the job, and write what was asked for.
+
+    Two seconds go with it: from when its making began to the end of the first step, in which Lava
+    compiles it and starts its processes, and of the steps that follow.
+    """
     from lava.magma.core.run_conditions import RunSteps
     from lava.magma.core.run_configs import Loihi1SimCfg, Loihi2SimCfg
 
@@ -81,10 +87,18 @@ def run_sample(job: dict[str, Any], folder: Path, network: Any, number: int) -> 
         for place, name in enumerate(job["populations"])
         for each in job["signals"]
     }
+    starting, stepping = 0.0, 0.0
     for process in network.components():
-        process.run(condition=RunSteps(num_steps=steps), run_cfg=chosen(select_tag=tag))
+        run_cfg = chosen(select_tag=tag)
+        process.run(condition=RunSteps(num_steps=1), run_cfg=run_cfg)
+        started = time.perf_counter()
+        starting += started - began
+        if steps > 1:
+            process.run(condition=RunSteps(num_steps=steps - 1), run_cfg=run_cfg)
+        began = time.perf_counter()
+        stepping += began - started
         process.stop()
-    found = {}
+    found: dict[str, Any] = {"seconds": np.array([starting, stepping])}
     for (name, each), file in records.items():
         array = network.turned_back(name, np.load(file))
         file.unlink()

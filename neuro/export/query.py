@@ -12,7 +12,7 @@ from torch import Tensor
 
 from neuro.errors import UsageError
 from neuro.export.folder import Folder, Samples, write_samples
-from neuro.export.make import ExportOptions, Report
+from neuro.export.make import ExportOptions, Report, in_short
 from neuro.export.reasoning import (
     ChipGRSNN,
     ReasoningGraph,
@@ -107,7 +107,7 @@ def export_query(
             "output": integers.output,
             "quantisation": asdict(exported.report),
             "answers": describe_answers(answers, names),
-            "placement": dict(placement.summary()),
+            "placement": in_short(placement),
         }
         if options.accuracy != 0:
             found = _comparison(session, chip, asked, options.accuracy)

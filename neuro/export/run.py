@@ -19,7 +19,7 @@ from neuro.hardware.fixed_point import Extremes, answers, run
 from neuro.hardware.integer_graph import IntegerGraph
 from neuro.hardware.messages import encode_inputs
 from neuro.hardware.quantise import Quantised, quantise
-from neuro.hardware.targets import Target
+from neuro.hardware.targets import Target, target_named
 from neuro.layers import INPUT, Network
 from neuro.training import load_run
 from neuro.training.checkpoint import load_checkpoint
@@ -180,11 +180,13 @@ def compare(
         batch_size=config.evaluation_batch_size,
         seed=config.seed,
     )
+    accumulator_bits = target_named(graph.metadata["target"]).accumulator_bits
     correct = agreed = 0
     extremes: dict[str, Extremes] = {}
     spikes: dict[str, float] = {}
     for steps, targets in _batches(session, split, indices):
-        recording = run(graph, encode_inputs(graph, {INPUT: over_time(steps)}))
+        messages = encode_inputs(graph, {INPUT: over_time(steps)})
+        recording = run(graph, messages, accumulator_bits=accumulator_bits)
         given = answers(graph, recording)
         correct += int((given == targets.cpu().numpy()).sum())
         theirs = session.network.run(steps).logits.argmax(1).cpu().numpy()
@@ -201,6 +203,15 @@ def compare(
         extremes,
         spikes,
     )
+
+
+def messages_of_test_set(
+    session: ClassificationSession, graph: IntegerGraph
+) -> Iterator[dict[str, NDArray[np.int16]]]:
+    """Yield the whole test set in batches, as the sources of an integer graph send it."""
+    split = session.dataset.test
+    for steps, _ in _batches(session, split, torch.arange(len(split))):
+        yield encode_inputs(graph, {INPUT: over_time(steps)})
 
 
 def _batches(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from neuro.errors import DataError, UsageError, nearest
 from neuro.export.folder import NET, Export, Samples
 from neuro.hardware import fixed_point
-from neuro.hardware.fixed_point_reference import run_sample
+from neuro.hardware.fixed_point_reference import run_sample, wired
 from neuro.hardware.integer_graph import IntegerGraph
 from neuro.hardware.lava.interpreter import LavaMissingError, find_interpreter
 from neuro.hardware.targets import target_named
@@ -226,12 +226,11 @@ def _run(
 
 
 def _reference(graph: IntegerGraph, samples: Samples) -> Trace:
-    traces = [
-        run_sample(
-            graph, {name: array[:, b] for name, array in samples.inputs.items()}, graph.steps
-        )
-        for b in range(len(samples))
-    ]
+    wiring = wired(graph)
+    traces = []
+    for b in range(len(samples)):
+        inputs = {name: array[:, b] for name, array in samples.inputs.items()}
+        traces.append(run_sample(graph, inputs, graph.steps, wiring=wiring))
     return {
         signal: {
             name: np.stack([getattr(trace[name], signal) for trace in traces], axis=1)
