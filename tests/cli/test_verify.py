@@ -60,6 +60,7 @@ def test_json_is_one_object_of_documented_keys(command, export):
         assert f"`{key}`" in text, key
 
 
+@pytest.mark.slow
 def test_engines_prove_a_net_file(command, export, lava):
     export("netx")
     found = command("verify", "e", "--samples", 1, "--json")

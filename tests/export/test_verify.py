@@ -166,6 +166,7 @@ def test_lava_and_netx_prove_every_register(made, lava):
     assert f"lava-dl {lava.lava_dl}" in proof.engines["netx"]
 
 
+@pytest.mark.slow
 def test_a_net_file_of_another_graph_is_counted(made, tmp_path, lava):
     folder = shutil.copytree(made / "netx", tmp_path / "e")
     (folder / "network.net").unlink()
