@@ -43,8 +43,8 @@ def render_exports(record: dict[str, Any], file: str) -> str:
             f"{source([file], machine_of(record))} {'; '.join(versions)}. Networks of short "
             "training, hard reset; float and integers answer the whole test set. Proven: spikes, "
             "currents and potentials of all neurons and steps are those of the simulator. Times in "
-            f"turns, {cores} cores for each: the simulator takes the whole test set, Lava the "
-            "samples proven, of which the fastest counts. It starts its processes anew for each.",
+            f"turns, the fastest of each, which has {cores} cores: the simulator takes the whole "
+            "test set, Lava the samples proven, and starts its processes anew for each.",
             *(["", *refused] if refused else []),
             "",
         ]
@@ -64,7 +64,7 @@ def _row(row: dict[str, Any]) -> tuple[str, ...]:
         f"{row['test_samples']:,}",
         f"{proof['samples']}",
         " / ".join("-" if count is None else f"{count}" for count in differ),
-        f"{time['simulator']['ms_per_sample']:.2g}",
+        f"{time['simulator']['each']['min_ms']:.2g}",
         f"{time['lava']['steps']['min_ms']:.0f}",
         f"{time['lava']['start']['min_s']:.2f}",
         f"{time['steps_over_simulator']:,.0f}",
