@@ -13,6 +13,7 @@ import pytest
 from benchmarks.accuracy import accuracy as accuracy_command
 from benchmarks.cells import Cell, cell_state
 from benchmarks.command import run
+from benchmarks.graph_grids import BUDGETS
 from benchmarks.grid import at_least
 from benchmarks.grid_result import summarise
 from benchmarks.grids import COLLECTIONS, GRIDS
@@ -71,7 +72,8 @@ def test_a_collection_is_one_queue_that_does_a_seed_of_every_grid_before_the_nex
 def test_commands_of_graphs_are_those_a_person_gives(tmp_path, capsys):
     words = listed(capsys, "ablation-umls", "--seeds", "1", "--runs", str(tmp_path))
     found = [" ".join(each[2:]) for each in words]
-    assert found[0] == "OMP_NUM_THREADS=1 neuro train grsnn --dataset umls --epochs 10 --seed 1"
+    budget = f"--epochs {BUDGETS['umls'].epochs}"
+    assert found[0] == f"OMP_NUM_THREADS=1 neuro train grsnn --dataset umls {budget} --seed 1"
     assert "--set method.timesteps=5 --seed 1" in found[3]
 
 
