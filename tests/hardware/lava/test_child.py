@@ -177,13 +177,17 @@ run(layer, {"in": np.zeros((2, 1, 50), np.int32)}, timeout=300)
         [sys.executable, "-c", script],
         cwd=ROOT,
         env={**environment, "TMPDIR": str(tmp_path)},
-        stderr=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
     )
-    deadline = time.monotonic() + 60
-    while segments() <= before and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert len(segments()) > len(before), "Lava never started"
-    parent.send_signal(how)
-    parent.communicate(timeout=60)
+    try:
+        deadline = time.monotonic() + 60
+        while not segments() - before and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert segments() - before, "Lava never started"
+        parent.send_signal(how)
+        parent.wait(timeout=60)
+    finally:
+        parent.kill()
+        parent.wait()
     assert gone(str(tmp_path), 20)
     assert left_behind(before) == set()
