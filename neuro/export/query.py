@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from neuro.errors import UsageError
-from neuro.export.folder import Folder, Samples, write_samples
+from neuro.export.folder import Folder, Samples, check_place, write_samples
 from neuro.export.make import ExportOptions, Report, in_short
 from neuro.export.reasoning import (
     ChipGRSNN,
@@ -69,17 +69,18 @@ def export_query(
             "--to loihi or --to lava."
         )
     target = target_named(options.profile)
+    check_place(folder)
+    _, session = load_reasoner(run, checkpoint=options.checkpoint, data_dir=options.data_dir)
+    model, names, graph = session.model, session.task.test_graph, session.test_graph.whole
+    if not isinstance(model, GRSNN):
+        raise UsageError(
+            f"Run {run} trained {session.config.method_name}, which has no spikes: train grsnn."
+        )
+    asked = names.relation(relation) + (len(names.relations) if inverse else 0)
+    source = names.entity(head)
+    heads, relations = _questions(session, asked, source)
+    note(f"Choosing the scale of weights by {min(len(heads), options.calibrate)} questions.")
     with Folder(folder) as made:
-        _, session = load_reasoner(run, checkpoint=options.checkpoint, data_dir=options.data_dir)
-        model, names, graph = session.model, session.task.test_graph, session.test_graph.whole
-        if not isinstance(model, GRSNN):
-            raise UsageError(
-                f"Run {run} trained {session.config.method_name}, which has no spikes: train grsnn."
-            )
-        asked = names.relation(relation) + (len(names.relations) if inverse else 0)
-        source = names.entity(head)
-        heads, relations = _questions(session, asked, source)
-        note(f"Choosing the scale of weights by {min(len(heads), options.calibrate)} questions.")
         chosen = slice(options.calibrate)
         fullness = best_fullness(model, graph, heads[chosen], relations[chosen])
         exported, placement = _placed(model, graph, asked, fullness, target, options.chips, note)
