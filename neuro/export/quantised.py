@@ -1,10 +1,10 @@
 """A network that computes as the chip does: weights, biases, decays and messages in whole numbers.
 
 Built from a network and the integer graph it was quantised to, it has the same nodes and the same
-parameters under the same names, and any learning rule trains it. What it says is what the graph
-says that :meth:`QuantisedNetwork.integers` writes: every neuron spikes at step t where the chip's
-does at step t + depth. In 32-bit floats that holds while no sum, its signs left out, reaches 2^24
-units of weights.
+parameters under the same names, and any learning rule trains it. It does what the graph does that
+:meth:`QuantisedNetwork.integers` writes: a neuron spikes at step t if the chip's does at step
+t + depth. In 32-bit floats that holds while no sum, its signs left out, reaches 2^24 units of
+weights, and on the chip while no register overflows.
 """
 
 import copy
@@ -33,7 +33,7 @@ from neuro.hardware.integer_graph import (
     Synapses,
 )
 from neuro.hardware.messages import Messages
-from neuro.hardware.registers import LARGEST_BIAS_EXPONENT, LARGEST_MANTISSA, UNITY, weight_steps
+from neuro.hardware.registers import LARGEST_BIAS_EXPONENT, UNITY, weight_steps
 from neuro.hardware.targets import Target
 from neuro.layers import (
     INPUT,
@@ -80,7 +80,7 @@ class Path(NamedTuple):
 
 
 class LayerLoss(NamedTuple):
-    """What the weights of a population lose: share that is cut, relative error of the rest."""
+    """What the weights of a population lose: the share that is cut, the relative error of all."""
 
     clipped_weights: float
     weight_error: float
@@ -213,7 +213,7 @@ class QuantisedNetwork(Network):
         ((mantissa, power),) = registers
         exponent = int(power)
         given: NDArray[Any] = mantissa.cpu().numpy()
-        if exponent > LARGEST_BIAS_EXPONENT or np.abs(given).max() > LARGEST_MANTISSA:
+        if exponent > LARGEST_BIAS_EXPONENT:
             raise UsageError(f"{name}: its biases outgrew their registers. Lower --finetune-lr.")
         neuron = population.neuron
         cuba = replace(
