@@ -31,6 +31,7 @@ from neuro.kernels import RelationalGraph
 from neuro.training import load_reasoner
 from neuro.training.reasoning import ReasoningSession
 
+LARGEST_BITS = 8
 BEST = 5
 """Answers of the chip that the report names."""
 
@@ -67,6 +68,11 @@ def export_query(
         raise UsageError(
             f"--to {options.to} takes chains of layers, and a graph of entities is none; take "
             "--to loihi or --to lava."
+        )
+    if options.finetune or options.weight_bits != LARGEST_BITS:
+        raise UsageError(
+            "--finetune and --weight-bits are for classifiers: the spikes of a GRSNN are exported "
+            "with weights of eight bits, as they were trained."
         )
     target = target_named(options.profile)
     check_place(folder)

@@ -53,6 +53,8 @@ def test_a_question_is_placed_proven_and_answered(run, tmp_path):
         (OPTIONS, {"head": "usaa", "relation": "embassy"}, 'Did you mean "usa"'),
         (OPTIONS, {"head": "usa", "relation": "embasy"}, 'Did you mean "embassy"'),
         (ExportOptions(to="nir"), {"head": "usa", "relation": "embassy"}, "is none"),
+        (ExportOptions(finetune=1), {"head": "usa", "relation": "embassy"}, "for classifiers"),
+        (ExportOptions(weight_bits=3), {"head": "usa", "relation": "embassy"}, "for classifiers"),
     ],
 )
 def test_what_cannot_be_asked_is_named_and_leaves_nothing(run, tmp_path, options, names, message):
