@@ -85,7 +85,7 @@ def exports(
     *,
     only: str | None = None,
     samples: int = SAMPLES,
-    rounds: int = 4,
+    rounds: int = 10,
     data_dir: Path | None = None,
     runs: Path = RUNS,
     lava_python: Path | None = None,
