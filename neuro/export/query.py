@@ -11,15 +11,10 @@ import torch
 from torch import Tensor
 
 from neuro.errors import UsageError
+from neuro.export.chip_grsnn import ChipGRSNN, best_fullness, compare
 from neuro.export.folder import Folder, Samples, check_place, write_samples
 from neuro.export.make import ExportOptions, Report, in_short
-from neuro.export.reasoning import (
-    ChipGRSNN,
-    ReasoningGraph,
-    best_fullness,
-    compare,
-    reasoning_graph,
-)
+from neuro.export.reasoning import ReasoningGraph, reasoning_graph
 from neuro.graph import best_tails, describe_answers, known_tails
 from neuro.graph.grsnn import GRSNN
 from neuro.hardware import load_profile

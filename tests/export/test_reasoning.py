@@ -9,13 +9,8 @@ import torch
 
 from neuro.errors import UsageError
 from neuro.export import reasoning
-from neuro.export.reasoning import (
-    NODES,
-    ChipGRSNN,
-    best_fullness,
-    compare,
-    reasoning_graph,
-)
+from neuro.export.chip_grsnn import ChipGRSNN, best_fullness, compare
+from neuro.export.reasoning import NODES, reasoning_graph
 from neuro.graph import (
     GRSNN,
     KnownAnswers,
