@@ -17,6 +17,8 @@ HOW = (
     f"a Python that has lava-nc and scipy: --lava-python PATH or {VARIABLE}=PATH."
 )
 
+_WITHOUT = "has no lava-nc"
+_PATIENCE_S = 60
 _ASK = """
 import json, sys
 from importlib.metadata import PackageNotFoundError, version
@@ -69,16 +71,16 @@ def find_interpreter(named: Path | str | None = None) -> Interpreter:
     for path, chosen_by in asked:
         if path is not None:
             found = _described(Path(path), chosen_by)
-            if found is None:
-                raise LavaMissingError(f"{path}, chosen {chosen_by}, has no lava-nc. {HOW}")
+            if isinstance(found, str):
+                raise LavaMissingError(f"{path}, chosen {chosen_by}, {found}. {HOW}")
             return found
     sought = []
     for candidate, chosen_by in _candidates():
         found = _described(candidate, chosen_by)
-        if found is not None:
+        if not isinstance(found, str):
             return found
-        sought.append(str(candidate))
-    raise LavaMissingError(f"Lava is not installed (sought in {', '.join(sought)}). {HOW}")
+        sought.append(f"{candidate}, which {found}")
+    raise LavaMissingError(f"Lava is not installed (sought in {'; '.join(sought)}). {HOW}")
 
 
 def _candidates() -> Iterator[tuple[Path, str]]:
@@ -92,24 +94,28 @@ def _candidates() -> Iterator[tuple[Path, str]]:
     yield Path(sys.executable), "the Python that runs neuro"
 
 
-def _described(path: Path, chosen_by: str) -> Interpreter | None:
-    """Return what an executable says of itself, or None if it is not there or has no Lava."""
+def _described(path: Path, chosen_by: str) -> Interpreter | str:
+    """Return what an executable says of itself, or why it is none to run Lava with."""
     if path == Path(sys.executable) and find_spec("lava") is None:
-        return None
+        return _WITHOUT
+    if not path.exists():
+        return "is not there"
     try:
         told = subprocess.run(
             [path, "-c", _ASK],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=_PATIENCE_S,
             check=True,
             stdin=subprocess.DEVNULL,
         )
         python, lava, lava_dl, numpy = json.loads(told.stdout)
-    except (OSError, ValueError, subprocess.SubprocessError):
-        return None
+    except subprocess.TimeoutExpired:
+        return f"did not answer within {_PATIENCE_S} s"
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        return f"does not answer as a Python does ({type(error).__name__})"
     if lava is None:
-        return None
+        return _WITHOUT
     return Interpreter(
         path=path, chosen_by=chosen_by, python=python, lava=lava, lava_dl=lava_dl, numpy=numpy
     )

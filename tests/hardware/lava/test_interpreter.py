@@ -67,5 +67,5 @@ def test_the_named_one_wins_and_must_have_lava(tmp_path, monkeypatch):
     with pytest.raises(LavaMissingError, match="chosen as named, has no lava-nc"):
         find_interpreter(named)
     monkeypatch.setenv(VARIABLE, str(tmp_path / "nothing"))
-    with pytest.raises(LavaMissingError, match=f"chosen by {VARIABLE}, has no lava-nc"):
+    with pytest.raises(LavaMissingError, match=f"chosen by {VARIABLE}, is not there"):
         find_interpreter()
