@@ -82,6 +82,12 @@ def ways_to_speak(source: FloatSource, x: Reals, message_bits: int, chip: str) -
     zero, one = np.zeros(()), np.ones(())
     if np.isin(x, (0, 1)).all():
         return [Messages(0, one, zero)]
+    if not message_bits and np.array_equal(x, np.rint(x)):
+        raise UsageError(
+            f"{source.name}: inputs count events ({x.min():.0f} to {x.max():.0f} in a step), and a "
+            f"spike of {chip} is one event. Train on frames of at most one (more, shorter steps), "
+            "or take a chip with graded spikes (--profile loihi2)."
+        )
     if not message_bits:
         raise UsageError(
             f"{source.name}: inputs are real numbers ({x.min():.3g} to {x.max():.3g}), and spikes "

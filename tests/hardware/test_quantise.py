@@ -255,6 +255,12 @@ def test_ways_to_speak():
     assert any(not way.offset for way in ways)
 
 
+def test_counts_of_events_on_a_chip_whose_spikes_are_events():
+    source = FloatSource(name="input", shape=(2,))
+    with pytest.raises(UsageError, match=r"count events \(0 to 3 in a step\).*loihi2"):
+        ways_to_speak(source, np.array([[[0.0, 3.0]]]), 0, "chip")
+
+
 def convolutional(offset: float) -> tuple[FloatGraph, np.ndarray]:
     """Images with an offset, a convolution with a border, and a path that skips a layer."""
     rng = np.random.default_rng(2)
