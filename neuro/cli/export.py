@@ -9,7 +9,7 @@ from neuro.cli.output import describe, print_json, print_table
 from neuro.errors import UsageError
 
 if TYPE_CHECKING:
-    from neuro.export.make import Report
+    from neuro.export.make import ExportOptions, Report
 
 
 def export(
@@ -81,7 +81,8 @@ def export(
     json
         Print exactly one JSON object on stdout.
     """
-    from neuro.export.make import ExportOptions, export_run
+    from neuro.export.make import ExportOptions
+    from neuro.training.interrupts import StopSignals
 
     if to == "nir" and profile is not None:
         raise UsageError("--profile names a chip, which a NIR graph is not made for; leave it out.")
@@ -107,23 +108,37 @@ def export(
         kind += "".join(f"-{name.replace('/', '_')}" for name in (head, relation))
     folder = output or run / f"export-{kind}"
 
-    def note(text: str) -> None:
-        print(text, file=sys.stderr)
-
-    if head is not None or relation is not None:
-        from neuro.export.query import export_query
-
-        if head is None or relation is None:
-            raise UsageError("A question has both --head and --relation.")
-        report = export_query(
-            run, folder, options, head=head, relation=relation, inverse=inverse, note=note
-        )
-    else:
-        report = export_run(run, folder, options, note=note)
+    with StopSignals():  # a stop is an error, which leaves nothing half written
+        report = _made(run, folder, options, head=head, relation=relation, inverse=inverse)
     if json:
         print_json({"folder": str(folder), **report.record, "schema": 1})
     else:
         _print(report)
+
+
+def _made(
+    run: Path,
+    folder: Path,
+    options: "ExportOptions",
+    *,
+    head: str | None,
+    relation: str | None,
+    inverse: bool,
+) -> "Report":
+    def note(text: str) -> None:
+        print(text, file=sys.stderr)
+
+    if head is None and relation is None:
+        from neuro.export.make import export_run
+
+        return export_run(run, folder, options, note=note)
+    if head is None or relation is None:
+        raise UsageError("A question has both --head and --relation.")
+    from neuro.export.query import export_query
+
+    return export_query(
+        run, folder, options, head=head, relation=relation, inverse=inverse, note=note
+    )
 
 
 def _print(report: "Report") -> None:

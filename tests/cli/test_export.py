@@ -1,7 +1,9 @@
 """``neuro export`` from end to end: what people and programs are told, and exit codes."""
 
 import json
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -108,13 +110,17 @@ def test_wrong_use_is_one_line_and_leaves_nothing(command, mine, tmp_path, argum
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_an_interrupt_leaves_nothing(command, mine, monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("number", "code", "name"),
+    [(signal.SIGINT, 130, "SIGINT"), (signal.SIGTERM, 143, "SIGTERM")],
+)
+def test_a_stop_leaves_nothing(command, mine, monkeypatch, tmp_path, number, code, name):
     def interrupted(*_: object, **__: object) -> None:
         assert list((tmp_path / "r").glob(".export*"))
-        raise KeyboardInterrupt
+        os.kill(os.getpid(), number)
 
     monkeypatch.setattr("neuro.export.make.place", interrupted)
     found = command("export", "r", *QUICK)
-    assert (found.code, found.out) == (130, "")
-    assert found.err.endswith("neuro: Stopped.\n")
+    assert (found.code, found.out) == (code, "")
+    assert found.err.endswith(f"neuro: Stopped by {name}.\n")
     assert not list((tmp_path / "r").glob("*export*")) + list((tmp_path / "r").glob(".export*"))
