@@ -19,6 +19,7 @@ from benchmarks.graph_row import (
     read_graph,
 )
 from benchmarks.records import origin, write_result
+from benchmarks.tables import render
 from neuro.errors import UsageError
 
 FACTS = "b\tlikes\ta\na\tlikes\tc\nc\tis\tb\nb\tis\ta\n"
@@ -80,10 +81,12 @@ def record(time: float = 100.0, memory: float = 100.0) -> dict[str, Any]:
 
     return {
         "kind": "graph",
+        "rounds": 3,
         "tasks": {
             task.name: {
                 "quantity": task.quantity,
                 "busy": task.busy,
+                "share_of_neurons_that_fire": 0.25,
                 "contenders": dict(
                     zip(CONTENDERS, (contender(1, 10), contender(time, 10 * memory)), strict=True)
                 ),
@@ -129,3 +132,10 @@ def test_wrong_use_is_told_in_one_message(arguments, message, capsys):
     finally:
         torch.set_num_threads(threads)
     assert message in capsys.readouterr().err
+
+
+def test_the_table_is_made_from_the_file(tmp_path):
+    opening = origin(["python", "-m", "benchmarks.graph"])
+    write_result(tmp_path / "graph.json", {**opening, **record()})
+    text = render(tmp_path)
+    assert f"| {TASKS[0].name} | 25.0% | 100 | 1.0 | 100 | 1,000 | 10 | 100 |" in text

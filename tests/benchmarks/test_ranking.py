@@ -9,6 +9,7 @@ import torch
 from benchmarks.command import CheckFailedError, run
 from benchmarks.ranking import check_bar, describe, measure, ranking
 from benchmarks.records import origin, write_result
+from benchmarks.tables import render
 from neuro.config import load_reason_config
 from neuro.errors import UsageError
 from neuro.graph import load_own_graph
@@ -69,3 +70,12 @@ def test_a_part_tells_what_all_would_take():
 def test_wrong_use_is_one_message(wrong, capsys):
     assert run(ranking, wrong) == UsageError.exit_code == 2
     assert "must be >= 1" in capsys.readouterr().err
+
+
+def test_the_table_is_made_from_the_file(tmp_path):
+    opening = origin(["python", "-m", "benchmarks.ranking"])
+    found = record(nodes=40_943, trained=False)
+    write_result(tmp_path / "ranking.json", {**opening, **found})
+    text = render(tmp_path)
+    assert "3,134 of 3,134 test triples of wn18rr among 40,943 nodes by an untrained GRSNN" in text
+    assert "**300 s** (`python -m benchmarks.ranking`)" in text
