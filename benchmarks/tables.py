@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.command import CheckFailedError, main, say
+from benchmarks.energy_table import render_energy
 from benchmarks.export_table import render_exports
 from benchmarks.graph_tables import render_graph, render_ranking, render_relational
 from benchmarks.grid_result import bars_of
@@ -238,6 +239,7 @@ RENDERERS: dict[str, Renderer] = {
     "ranking": _each(render_ranking),
     "relational": _each(render_relational),
     "reasoning-energy": _each(render_reasoning_energy),
+    "energy": _each(render_energy),
     "exports": _each(render_exports),
 }
 """By kind of result, in the order of the section."""

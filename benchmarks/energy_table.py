@@ -1,0 +1,191 @@
+"""The tables of estimated energy: networks beside fair baselines, and what learning takes."""
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+from benchmarks.comparison import mean_and_std
+from benchmarks.markdown import NONE, machine_of, percent, source, table
+from neuro.energy import significant
+
+PICO = 1e-12
+BASELINES = ("ann-fp32", "ann-int8", "qnn")
+COMPARED = ("horowitz45-fp32", "horowitz45-int8", "lemaire45")
+"""Profiles that price networks with and without spikes alike."""
+LEARNING = "horowitz45-fp32"
+REFERENCE = "bptt"
+
+Row = Mapping[str, Any]
+
+
+def render_energy(record: dict[str, Any], file: str) -> str:
+    """Return the tables of one result file."""
+    spiking = [row for row in record["rows"] if row["baselines"]]
+    others = [row for row in record["rows"] if not row["baselines"]]
+    parts = [
+        "#### Estimated energy",
+        "",
+        f"{source([file], machine_of(record))} `{record['command']}`. Operations are counted on "
+        "samples of the test set and priced by published constants: estimates of arithmetic "
+        "(`lemaire45`: and of memory), never measurements. Whole reports, with bands, excluded "
+        "terms and sources: [docs/energy](docs/energy).",
+        "",
+    ]
+    if spiking:
+        parts += [_accuracies(spiking), "", *_ratios(spiking), "", _learning(spiking), ""]
+    if others:
+        parts += [_reasoners(others), ""]
+    return "\n".join(parts)
+
+
+def _groups(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
+    return [(name, list(each)) for name, each in groupby(rows, key=itemgetter("network"))]
+
+
+def _baseline(row: Row, kind: str) -> Row:
+    return next(each for each in row["baselines"] if each["name"].startswith(kind))
+
+
+def _accuracies(rows: Sequence[Row]) -> str:
+    """Return accuracy and size of each network and of its baselines."""
+    lines = []
+    for name, group in _groups(rows):
+        qnn = _baseline(group[0], "qnn")["name"]
+        measured = [[row["accuracy"] for row in group]]
+        measured += [[_baseline(row, kind)["accuracy"] for row in group] for kind in BASELINES]
+        lines.append(
+            (
+                f"`{name}`",
+                str(len(group)),
+                f"{group[0]['parameters']:,}",
+                f"{group[0]['timesteps']}",
+                *(_accuracy(values) for values in measured),
+                qnn.removeprefix("qnn-"),
+            )
+        )
+    header = ("network", "seeds", "parameters", "T", "spiking (%)", "ANN, 32-bit floats (%)",
+              "ANN, 8 bits (%)", "QNN (%)", "its bits")  # fmt: skip
+    return table(header, lines)
+
+
+def _accuracy(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    return percent(mean_and_std(known)) if len(known) == len(values) else NONE
+
+
+def _ratios(rows: Sequence[Row]) -> list[str]:
+    """Return energies of each network's first seed beside those of its baselines."""
+    lines = []
+    for _, group in _groups(rows):
+        row = group[0]
+        for profile in row["profiles"]:
+            if profile["name"] not in COMPARED:
+                continue
+            beside = [_priced(_baseline(row, kind), profile["name"]) for kind in BASELINES]
+            lines.append(
+                (
+                    f"`{row['network']}`",
+                    f"`{profile['name']}`",
+                    profile["kind"],
+                    _band(profile["total_pj"]),
+                    *(_of(each) for each in beside),
+                    _rates(row),
+                    _break_even(row, profile["name"]),
+                )
+            )
+    header = ("network", "profile", "kind", "spiking", "ANN, 32-bit floats / spiking",
+              "ANN, 8 bits / spiking", "QNN / spiking", "rates of inputs",
+              "spiking wins below")  # fmt: skip
+    words = (
+        "A sample of the first seed, with the band in brackets. Above 1 the spiking network takes "
+        "less. A baseline in fewer bits is priced as 8-bit integers where the profile has them. "
+        "The last two columns are of the synapses that spikes reach, first to last: the share of "
+        "synaptic operations that happened, and the share at which the 32-bit ANN costs as much, "
+        "neurons included."
+    )
+    return [table(header, lines), "", words]
+
+
+def _priced(baseline: Row, profile: str) -> Row:
+    found: Row = next(each for each in baseline["profiles"] if each["name"] == profile)
+    return found
+
+
+def _of(priced: Row) -> str:
+    ratio = priced["ratio"]
+    if ratio is None:
+        return NONE
+    text = f"{ratio['value']:.2g}"
+    if ratio["low"] != ratio["high"]:
+        text += f" ({ratio['low']:.2g} to {ratio['high']:.2g})"
+    return text
+
+
+def _band(total: Mapping[str, float]) -> str:
+    text = significant(total["value"] * PICO)
+    if total["low"] == total["high"]:
+        return text
+    return f"{text} ({significant(total['low'] * PICO)} to {significant(total['high'] * PICO)})"
+
+
+def _rates(row: Row) -> str:
+    return " / ".join(f"{each['rate']:.2f}" for each in row["break_even"]) or NONE
+
+
+def _break_even(row: Row, profile: str) -> str:
+    found = [each["break_even"].get(profile) for each in row["break_even"]]
+    return " / ".join("never" if rate is None else f"{rate:.2f}" for rate in found) or NONE
+
+
+def _learning(rows: Sequence[Row]) -> str:
+    """Return what learning from one sample takes, over that of the reference rule."""
+    lines, rules = [], list(rows[0]["training"]["rules"])
+    for _, group in _groups(rows):
+        found = group[0]["training"]["rules"]
+        reference = _joules(found[REFERENCE])
+        for rule in rules:
+            joules = _joules(found[rule])
+            stored = sum(found[rule]["stored"].values()) if found[rule]["stored"] else None
+            lines.append(
+                (
+                    f"`{group[0]['network']}`",
+                    f"`{rule}`",
+                    NONE if joules is None else significant(joules * PICO),
+                    NONE if joules is None or not reference else f"{joules / reference:.2f}",
+                    NONE if stored is None else f"{stored:,.0f}",
+                )
+            )
+    header = ("network", "rule", f"learning from a sample, `{LEARNING}`", f"/ `{REFERENCE}`",
+              "numbers kept a sample")  # fmt: skip
+    return table(header, lines)
+
+
+def _joules(rule: Row) -> float | None:
+    for profile in rule["profiles"]:
+        if profile["name"] == LEARNING:
+            value: float = profile["total_pj"]["value"]
+            return value
+    return None
+
+
+def _reasoners(rows: Sequence[Row]) -> str:
+    """Return what a query takes."""
+    lines = []
+    for row in rows:
+        priced = {profile["name"]: profile for profile in row["profiles"]}
+        accuracy = row["accuracy"]
+        lines.append(
+            (
+                f"`{row['network']}`",
+                f"`{row['variant']}`",
+                NONE if accuracy is None else f"{accuracy:.3f} ({row['measure']})",
+                f"{row['parameters']:,}",
+                *(
+                    _band(priced[name]["total_pj"]) if name in priced else NONE
+                    for name in COMPARED[:2]
+                ),
+            )
+        )
+    header = ("graph", "method", "how well", "parameters", *(f"`{name}`" for name in COMPARED[:2]))
+    return table(header, lines)
