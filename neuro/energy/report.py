@@ -1,0 +1,235 @@
+"""What a model costs, told to people and programs."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neuro.energy.account import energy_profile
+from neuro.energy.counts import Ledger
+from neuro.energy.dispatch import count_module
+from neuro.energy.network import count_network
+from neuro.energy.record import SCHEMA, Baseline, Subject, make_record
+from neuro.energy.render_html import html
+from neuro.energy.render_text import latex, markdown, text
+from neuro.energy.signals import Signal
+from neuro.energy.tables import comparison, document
+from neuro.errors import DataError, NeuroError, UsageError, nearest
+from neuro.hardware.profile import HardwareProfile
+from neuro.layers import Network
+
+DEFAULT_PROFILES = ("horowitz45-fp32", "lemaire45", "loihi1-davies2018")
+"""None of them measured, so they may stand side by side."""
+
+Steps = Tensor | Sequence[Tensor]
+
+
+@dataclass(frozen=True)
+class Report:
+    """Counts, estimates with their bands, baselines and sources, in one record.
+
+    Attributes:
+        record: plain values, as ``--json`` prints them; ``docs/json-output.md`` names the keys.
+    """
+
+    record: Mapping[str, Any]
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> "Report":
+        """Undo :meth:`to_json`.
+
+        Raises:
+            DataError: it is of another version.
+        """
+        if record.get("schema") != SCHEMA:
+            raise DataError(
+                f"The report has schema {record.get('schema')!r}; this neuro reads {SCHEMA}."
+            )
+        return cls(record)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values, with the version of the layout."""
+        return dict(self.record)
+
+    def text(self) -> str:
+        """Return tables for a terminal."""
+        return text(self._document())
+
+    def markdown(self) -> str:
+        """Return the same tables as Markdown."""
+        return markdown(self._document())
+
+    def latex(self) -> str:
+        """Return the same tables as LaTeX."""
+        return latex(self._document())
+
+    def html(self) -> str:
+        """Return one page that needs nothing else, with a choice of profile and the record."""
+        return html(self.record, self._document())
+
+    def write(self, form: str) -> str:
+        """Return the report as ``text``, ``md``, ``latex``, ``html`` or ``json``."""
+        if form == "json":
+            return json.dumps(self.record, indent=2, allow_nan=False) + "\n"
+        written: str = {
+            "text": self.text,
+            "md": self.markdown,
+            "latex": self.latex,
+            "html": self.html,
+        }[form]()
+        return written
+
+    def save(self, path: Path | str, form: str | None = None) -> None:
+        """Write the report to a file, whole or not at all.
+
+        Args:
+            path: the file.
+            form: as for :meth:`write`; None goes by the ending: txt, md, tex, html or json.
+
+        Raises:
+            UsageError: an unknown ending, or a place that cannot be written.
+        """
+        path = Path(path)
+        if form is None:
+            ending = path.suffix.removeprefix(".")
+            if ending not in ENDINGS:
+                raise UsageError(
+                    f"{path}: a report is written as .{', .'.join(ENDINGS)}."
+                    f"{nearest(ending, ENDINGS)}"
+                )
+            form = ENDINGS[ending]
+        _write(path, self.write(form))
+
+    def _document(self) -> Any:
+        return (comparison if "runs" in self.record else document)(self.record)
+
+
+ENDINGS = {"txt": "text", "md": "md", "tex": "latex", "html": "html", "json": "json"}
+
+
+def report(
+    model: nn.Module,
+    loader: Iterable[tuple[Any, Tensor | None]],
+    profiles: Sequence[str | Path | HardwareProfile] = DEFAULT_PROFILES,
+    *,
+    signal: Signal = "real",
+    name: str = "",
+    baselines: Mapping[str, nn.Module] | None = None,
+    allow_mixed_kinds: bool = False,
+) -> Report:
+    """Count what a model does with samples, and price it.
+
+    Args:
+        model: a :class:`neuro.layers.Network`, or any other module.
+        loader: batches ``(inputs, targets)``. Of a network, ``inputs`` is what it gets at each
+            step: a tensor ``[T, B, *input_shape]``, or a sequence of T tensors
+            ``[B, *input_shape]`` (one tensor T times is a constant current). Of another module, its
+            input ``[B, ...]``, or a tuple of its arguments, the first of which is ``[B, ...]``.
+            ``targets`` is ``[B]``, the classes, or None: then no accuracy is told.
+        profiles: names of hardware profiles, paths of own ones, or profiles.
+        signal: what the input is: ``binary`` or ``ternary`` spikes, ``graded`` whole numbers, or
+            ``real`` ones. It is checked, never guessed.
+        name: the model's, default that of its class.
+        baselines: modules beside a module, or networks beside a network, on the same samples.
+        allow_mixed_kinds: let measured and simulated prices stand in one column.
+
+    Raises:
+        UsageError: an unknown profile, an operation that has no rule of counting, inputs that are
+            not what ``signal`` says, or no batch at all.
+        DataError: a profile that lacks a number, a unit or a source.
+    """
+    priced = [energy_profile(p) if isinstance(p, str | Path) else p for p in profiles]
+    if not priced:
+        raise UsageError("report: name at least one hardware profile, got none.")
+    batches = list(loader)
+    if not batches:
+        raise UsageError("report: the loader gave no batch to count.")
+    subject = Subject(
+        what={"run": name or type(model).__name__, "model": type(model).__name__},
+        accuracy=_accuracy(model, batches),
+        measure="accuracy",
+        parameters=sum(p.numel() for p in model.parameters()),
+        **_counted(model, batches, signal),
+    )
+    beside = [
+        Baseline(
+            name=each,
+            ledger=_counted(other, batches, signal)["ledger"],
+            accuracy=_accuracy(other, batches),
+        )
+        for each, other in (baselines or {}).items()
+    ]
+    record = make_record(subject, priced, baselines=beside, allow_mixed_kinds=allow_mixed_kinds)
+    return Report(record)
+
+
+def _counted(
+    model: nn.Module, batches: Sequence[tuple[Any, Tensor | None]], signal: Signal
+) -> dict[str, Any]:
+    """Return the ledger of a model over all batches, and of each."""
+    ledgers = []
+    with _evaluating(model):
+        for inputs, _ in batches:
+            if isinstance(model, Network):
+                ledgers.append(count_network(model, list(inputs), signal=signal))
+            else:
+                arguments = inputs if isinstance(inputs, tuple) else (inputs,)
+                ledgers.append(count_module(model, *arguments, signals=(signal,)))
+    return {"ledger": reduce(add, ledgers), "batches": ledgers}
+
+
+@torch.no_grad()
+def _accuracy(model: nn.Module, batches: Sequence[tuple[Any, Tensor | None]]) -> float | None:
+    """Return the share of samples whose largest logit is the target; None without targets."""
+    right = seen = 0
+    with _evaluating(model):
+        for inputs, targets in batches:
+            if targets is None:
+                return None
+            if isinstance(model, Network):
+                logits = model.run(list(inputs)).logits
+            else:
+                logits = model(*inputs) if isinstance(inputs, tuple) else model(inputs)
+            right += int((logits.argmax(-1) == targets).sum())
+            seen += len(targets)
+    return right / seen
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Put all modules in evaluation mode, and each back where it was."""
+    before = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in before.items():
+            module.training = training
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file beside its place and rename it."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        try:
+            with scratch.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            scratch.replace(path)
+        finally:
+            scratch.unlink(missing_ok=True)
+    except FileNotFoundError as error:
+        raise UsageError(f"{path}: there is no folder {path.parent}.") from error
+    except IsADirectoryError as error:
+        raise UsageError(f"{path} is a folder; name a file.") from error
+    except OSError as error:
+        raise NeuroError(f"cannot write {path}: {error.strerror}.") from error
