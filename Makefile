@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check lava nir-readers bench bench-peers clean
+.PHONY: help demo test test-slow check lava nir-readers chromium bench bench-peers clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -38,6 +38,13 @@ bench-peers: $(VENV)-peers/.peers  ## time training and layers beside other fram
 	$(VENV)-peers/bin/python -m benchmarks.kept --peers
 
 nir-readers: $(VENV)-readers/.readers  ## install the frameworks that NIR files are tried in
+
+# Of the system's packages, so it takes root; nothing of neuro needs it but the test of the page.
+chromium:  ## install Chromium, in which energy reports are tried
+	@command -v chromium || { \
+	  [ "$$(id -u)" = 0 ] || { echo "Chromium takes root: apt-get install chromium" >&2; exit 1; }; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+	    --no-install-recommends chromium && command -v chromium; }
 
 clean:  ## remove builds and caches; virtual environments and runs/ stay
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -7,14 +7,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from neuro.energy.account import Account, Interval, account, check_kinds, ratio
+from neuro.energy.account import Account, account, ratio
+from neuro.energy.break_even import BreakEven
 from neuro.energy.counts import Counts, Facts, Ledger
+from neuro.energy.placement import PlacementTerms
+from neuro.energy.prices import prices_of, require_one_family
+from neuro.energy.scenarios import TAILS
+from neuro.energy.training import TrainingCost
 from neuro.errors import UsageError
-from neuro.hardware.profile import HardwareProfile
+from neuro.hardware import HardwareProfile
 
 SCHEMA = 1
-PICO = 1e12
-"""Picojoules of a joule."""
+PICO = 1e-12
+LEARNING = "synaptic_update_stdp_energy"
+"""What a chip takes to change a synapse in place."""
 
 Json = dict[str, Any]
 
@@ -58,7 +64,7 @@ class Subject:
     parameters: int | None = None
     accuracy: float | None = None
     measure: str | None = None
-    placement: Any = None
+    placement: PlacementTerms | None = None
 
     def account(self, profile: HardwareProfile) -> Account:
         """Price a sample."""
@@ -70,9 +76,8 @@ def make_record(
     profiles: Sequence[HardwareProfile],
     *,
     baselines: Sequence[Baseline] = (),
-    break_even: Mapping[str, Mapping[str, float | None]] | None = None,
-    training: Mapping[str, Mapping[str, Ledger]] | None = None,
-    stored: str = "stored",
+    break_even: Mapping[str, Sequence[BreakEven]] | None = None,
+    training: Mapping[str, TrainingCost | str] | None = None,
     allow_mixed_kinds: bool = False,
 ) -> Json:
     """Return the record of a report.
@@ -81,33 +86,44 @@ def make_record(
         subject: what was counted.
         profiles: to price it with, at least one.
         baselines: networks beside it.
-        break_even: by layer and profile, the rate at which it costs what a baseline's does.
-        training: operations of learning, by rule and phase.
-        stored: the phase whose state writes are what is kept between steps.
+        break_even: by profile, the rates at which layers cost what those of a baseline do.
+        training: what learning takes, by rule, or why it is not known.
         allow_mixed_kinds: let measured and simulated prices stand in one column.
 
     Raises:
-        UsageError: measured and simulated profiles together, without leave.
+        UsageError: no profile, or measured and simulated ones together without leave.
     """
-    check_kinds(profiles, allow_mixed_kinds=allow_mixed_kinds)
-    accounts = [subject.account(profile) for profile in profiles]
+    check_profiles(profiles, allow_mixed_kinds=allow_mixed_kinds)
     return {
         **opening(subject),
         "layers": list(_layers(subject.ledger)),
         "totals": subject.ledger.per_sample.total.to_json(),
-        "profiles": [
-            _profile(profile, each) for profile, each in zip(profiles, accounts, strict=True)
-        ],
+        "profiles": [priced(subject.account(profile)) for profile in profiles],
         "baselines": [_baseline(subject, each, profiles) for each in baselines],
-        "break_even": _break_even(subject.ledger, break_even or {}),
-        "training": None if training is None else _training(training, profiles, stored),
+        "break_even": _break_even(break_even or {}),
+        "training": _training(training, profiles) if training else None,
     }
+
+
+def check_profiles(profiles: Sequence[HardwareProfile], *, allow_mixed_kinds: bool) -> None:
+    """Check that profiles may stand beside each other in one report.
+
+    Raises:
+        UsageError: there are none, two have one name, or some are measured and others simulated.
+    """
+    if not profiles:
+        raise UsageError("Name at least one hardware profile, got none.")
+    names = [profile.name for profile in profiles]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"Two hardware profiles are called {name}; give one another name.")
+    families = {profile.name: prices_of(profile).family for profile in profiles}
+    require_one_family(families, allow_mixed_kinds=allow_mixed_kinds)
 
 
 def opening(subject: Subject) -> Json:
     """Return what a record of a model begins with."""
     ledger = subject.ledger
-    counted = sum(facts.parameters for facts in ledger.facts.values())
     return {
         "schema": SCHEMA,
         "what": {
@@ -120,8 +136,19 @@ def opening(subject: Subject) -> Json:
         "accuracy": subject.accuracy,
         "measure": subject.measure,
         "coverage": 1.0,  # what has no rule is refused while counting
-        "parameters": counted if subject.parameters is None else subject.parameters,
+        "parameters": ledger.parameters if subject.parameters is None else subject.parameters,
     }
+
+
+def priced(found: Account) -> Json:
+    """Return an account, marked as what it is."""
+    return {**found.to_json(), "family": found.family, "estimate": True}
+
+
+def total(found: Account) -> Json:
+    """Return no more of an account than its total, marked likewise."""
+    told = priced(found)
+    return {key: told[key] for key in ("name", "kinds", "kind", "family", "estimate", "total_pj")}
 
 
 def rate_of(counts: Counts, facts: Facts | None, timesteps: int) -> float | None:
@@ -134,61 +161,41 @@ def rate_of(counts: Counts, facts: Facts | None, timesteps: int) -> float | None
     """
     if facts is None:
         return None
-    if counts.spikes and facts.neurons:
+    if facts.kind == "neurons" and facts.neurons:
         return counts.spikes / (facts.neurons * timesteps)
-    if facts.signal != "real" and facts.dense:
+    if facts.signal in ("binary", "ternary") and facts.dense:
         return counts.synaptic_additions / (facts.dense * timesteps)
-    return 0.0 if facts.neurons else None
-
-
-def priced(profile: HardwareProfile, found: Account) -> Json:
-    """Return a total with its kind."""
-    return {
-        "name": profile.name,
-        "kinds": list(found.kinds),
-        "kind": ", ".join(found.kinds),
-        "estimate": True,
-        "total_pj": picojoules(found.total),
-    }
-
-
-def picojoules(joules: Interval) -> dict[str, float]:
-    """Return an interval in picojoules, by name."""
-    return {
-        name: PICO * each for name, each in zip(("value", "low", "high"), joules, strict=True)
-    }
+    return None
 
 
 def _layers(ledger: Ledger) -> Iterable[Json]:
     sample = ledger.per_sample
     for name, counts in sample.layers.items():
         facts = ledger.facts.get(name)
+        known = {} if facts is None else facts.to_json()
         yield {
             "name": name,
-            "kind": facts.kind if facts else None,
-            "signal": facts.signal if facts else None,
-            "parameters": facts.parameters if facts else None,
-            "weights": facts.weights if facts else None,
-            "state": facts.state if facts else None,
-            "neurons": facts.neurons if facts else None,
+            **{key: known.get(key) for key in TOLD},
             "rate": rate_of(counts, facts, ledger.timesteps),
             "counts": counts.to_json(),
+            **(
+                {"steps": [step.layers[name].to_json() for step in sample.steps]}
+                if sample.steps
+                else {}
+            ),
         }
 
 
-def _profile(profile: HardwareProfile, found: Account) -> Json:
-    return {
-        **priced(profile, found),
-        "spread_pj": None if found.spread is None else PICO * found.spread,
-        "layers": [{"name": name, "pj": picojoules(pj)} for name, pj in found.layers.items()],
-        "terms": [{"name": name, "pj": picojoules(pj)} for name, pj in found.terms.items()],
-        "sensitivity": [
-            {"constant": each.constant, "low_pj": PICO * each.low, "high_pj": PICO * each.high}
-            for each in found.sensitivity
-        ],
-        "excluded": list(found.excluded),
-        "citations": list(found.citations),
-    }
+UNCOUNTED = {
+    "batch": None,
+    "phases": {},
+    "totals": {},
+    "stored": {},
+    "synaptic_updates": None,
+    "profiles": [],
+}
+TOLD = ("kind", "signal", "parameters", "weights", "state", "neurons", "folded", "constant")
+"""Facts of a layer that a report tells."""
 
 
 def _baseline(subject: Subject, baseline: Baseline, profiles: Sequence[HardwareProfile]) -> Json:
@@ -196,7 +203,7 @@ def _baseline(subject: Subject, baseline: Baseline, profiles: Sequence[HardwareP
         "name": baseline.name,
         "bits": baseline.bits,
         "accuracy": baseline.accuracy,
-        "parameters": sum(facts.parameters for facts in baseline.ledger.facts.values()),
+        "parameters": baseline.ledger.parameters,
         "totals": baseline.ledger.per_sample.total.to_json(),
         "profiles": [_beside(subject, baseline, profile) for profile in profiles],
     }
@@ -206,61 +213,80 @@ def _beside(subject: Subject, baseline: Baseline, profile: HardwareProfile) -> J
     """Price a baseline beside the subject under one profile; say why where that cannot be."""
     own = baseline.profiles.get(profile.name, profile)
     try:
-        found = account(baseline.ledger, own)
-        beside = ratio(subject.ledger, baseline.ledger, profile, own, placement=subject.placement)
+        beside = ratio(
+            subject.ledger,
+            baseline.ledger,
+            profile,
+            own,
+            placement=subject.placement,
+            allow_mixed_kinds=True,  # who reads it chose the profile; own has its technology
+        )
     except UsageError as error:
-        nothing = {"total_pj": None, "ratio": None, "priced_by": None, "kind": None}
-        return {"name": profile.name, **nothing, "reason": str(error)}
+        nothing = dict.fromkeys(("priced_by", "kinds", "kind", "family", "total_pj", "ratio"))
+        return {"name": profile.name, **nothing, "estimate": True, "reason": str(error)}
     return {
-        **priced(own, found),
+        **total(account(baseline.ledger, own)),
         "name": profile.name,
         "priced_by": own.name,
-        "ratio": beside._asdict(),
+        "ratio": beside.to_json(),
         "reason": None,
     }
 
 
-def _break_even(
-    ledger: Ledger, found: Mapping[str, Mapping[str, float | None]]
-) -> list[dict[str, Any]]:
-    sample = ledger.per_sample
-    return [
-        {
-            "layer": name,
-            "rate": rate_of(sample.layers[name], ledger.facts.get(name), ledger.timesteps),
-            "break_even": dict(rates),
-        }
-        for name, rates in found.items()
-    ]
+def _break_even(found: Mapping[str, Sequence[BreakEven]]) -> list[Json]:
+    rows: dict[str, Json] = {}
+    for profile, rates in found.items():
+        for each in rates:
+            empty: Json = {"layer": each.layer, "rate": each.rate, "break_even": {}, "synapse": {}}
+            row = rows.setdefault(each.layer, empty)
+            row["break_even"][profile] = each.with_neurons
+            row["synapse"][profile] = each.synapse
+    return list(rows.values())
 
 
 def _training(
-    training: Mapping[str, Mapping[str, Ledger]], profiles: Sequence[HardwareProfile], stored: str
+    training: Mapping[str, TrainingCost | str], profiles: Sequence[HardwareProfile]
 ) -> Json:
-    rules = {}
-    for rule, phases in training.items():
-        ledgers = {name: ledger.per_sample for name, ledger in phases.items()}
-        whole = _joined(ledgers)
-        rules[rule] = {
-            "phases": {name: ledger.total.to_json() for name, ledger in ledgers.items()},
-            "totals": whole.total.to_json(),
-            "stored": ledgers[stored].total.state_writes if stored in ledgers else 0.0,
-            "profiles": [priced(profile, account(whole, profile)) for profile in profiles],
-        }
+    rules = {
+        name: {**UNCOUNTED, "reason": cost} if isinstance(cost, str) else _rule(cost, profiles)
+        for name, cost in training.items()
+    }
     return {"rules": rules}
 
 
-def _joined(ledgers: Mapping[str, Ledger]) -> Ledger:
-    """Return the layers of all phases side by side, as one ledger of one sample."""
-    layers = {
-        f"{phase}: {name}": counts
-        for phase, ledger in ledgers.items()
-        for name, counts in ledger.layers.items()
+def _rule(cost: TrainingCost, profiles: Sequence[HardwareProfile]) -> Json:
+    """Return what learning from one sample of a batch takes."""
+    batch, whole = cost.samples, _joined(cost)
+    updates = None if cost.synaptic_updates is None else cost.synaptic_updates / batch
+    return {
+        "batch": batch,
+        "phases": {name: each.total.over(batch).to_json() for name, each in cost.phases.items()},
+        "totals": cost.total.over(batch).to_json(),
+        "stored": {name: number / batch for name, number in cost.stored.items()},
+        "synaptic_updates": updates,
+        "profiles": [
+            {**total(account(whole, profile)), "on_chip_pj": _on_chip(updates, profile)}
+            for profile in profiles
+        ],
+        "reason": None,
     }
-    facts = {
-        f"{phase}: {name}": each
-        for phase, ledger in ledgers.items()
-        for name, each in ledger.facts.items()
-    }
-    timesteps = max((ledger.timesteps for ledger in ledgers.values()), default=1)
-    return Ledger(layers, facts=facts, samples=1, timesteps=timesteps)
+
+
+def _joined(cost: TrainingCost) -> Ledger:
+    """Return the layers of all phases side by side, as one ledger of a batch."""
+    layers, facts = {}, {}
+    for phase, ledger in cost.phases.items():
+        layers |= {f"{phase}: {name}": counts for name, counts in ledger.layers.items()}
+        facts |= {f"{phase}: {name}": each for name, each in ledger.facts.items()}
+    return Ledger(layers, facts=facts, samples=cost.samples, timesteps=cost.timesteps)
+
+
+def _on_chip(updates: float | None, profile: HardwareProfile) -> dict[str, float] | None:
+    """Return what changing synapses in place takes, where that is published: nothing else of
+    learning is in it."""
+    constant = prices_of(profile).constants.get(LEARNING)
+    if updates is None or constant is None:
+        return None
+    low, high = (constant.low * (constant.high / constant.low) ** tail for tail in TAILS)
+    ends = {"value": constant.value, "low": low, "high": high}
+    return {name: updates * each / PICO for name, each in ends.items()}

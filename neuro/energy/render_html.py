@@ -71,9 +71,16 @@ def _section(record: Record, profile: Record) -> dict[str, Any]:
         "terms": _bars(profile["terms"]),
         "baselines": _beside(record, profile),
         "sensitivity": _swings(profile),
-        "excluded": ", ".join(profile["excluded"]),
-        "sources": profile["citations"],
+        "scope": profile["scope"],
+        "with_memory": _with_memory(profile),
+        "excluded": profile["excluded"],
+        "notes": profile["notes"],
     }
+
+
+def _with_memory(profile: Record) -> str:
+    pj = profile["with_memory_pj"]
+    return "" if pj is None else tables.labelled({"total_pj": pj, "kind": profile["kind"]})
 
 
 def _bars(rows: Sequence[Record]) -> list[dict[str, Any]]:

@@ -23,9 +23,9 @@ def text(document: Document) -> str:
     for table in document.tables:
         lines += ["", table.title, *(f"  {line}" for line in _aligned(table))]
         lines += [f"  {table.note}"] if table.note else []
-    lines += ["", "Sources"]
-    for profile, sources in document.sources.items():
-        lines += [f"  {profile}: {source}" for source in sources]
+    for heading, by_profile in document.lists.items():
+        lines += ["", heading]
+        lines += [f"  {profile}: {each}" for profile, told in by_profile.items() for each in told]
     return "\n".join(lines) + "\n"
 
 
@@ -37,9 +37,10 @@ def markdown(document: Document) -> str:
         lines += ["", f"## {_cell(table.title)}", "", _row(table.header)]
         lines += ["|" + "---|" * len(table.header), *map(_row, table.rows)]
         lines += ["", _cell(table.note)] if table.note else []
-    lines += ["", "## Sources", ""]
-    for profile, sources in document.sources.items():
-        lines += [f"- {_cell(profile)}: {_cell(source)}" for source in sources]
+    for heading, by_profile in document.lists.items():
+        lines += ["", f"## {heading}", ""]
+        for profile, told in by_profile.items():
+            lines += [f"- {_cell(profile)}: {_cell(each)}" for each in told]
     lines += ["", "```bibtex", _bibtex(document), "```"]
     return "\n".join(lines) + "\n"
 
@@ -52,6 +53,9 @@ def latex(document: Document) -> str:
         lines += [rf"\begin{{tabular}}{{{'l' * len(table.header)}}}", r"\hline"]
         lines += [_latex_row(table.header), r"\hline", *map(_latex_row, table.rows), r"\hline"]
         lines += [r"\end{tabular}", r"\end{table}"]
+    for heading, by_profile in document.lists.items():
+        lines += ["", f"% {heading}"]
+        lines += [f"% {profile}: {each}" for profile, told in by_profile.items() for each in told]
     lines += ["", *(f"% {line}".rstrip() for line in _bibtex(document).splitlines())]
     return "\n".join(lines) + "\n"
 

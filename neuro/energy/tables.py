@@ -36,12 +36,21 @@ class Table:
 
 @dataclass(frozen=True)
 class Document:
-    """A title, lines that say what was counted, tables, and sources by profile."""
+    """A title, lines that say what was counted, tables, and by profile what its totals leave out,
+    what has to be known of it, and its sources."""
 
     title: str
     lines: tuple[str, ...]
     tables: tuple[Table, ...]
+    excluded: Mapping[str, tuple[str, ...]]
+    notes: Mapping[str, tuple[str, ...]]
     sources: Mapping[str, tuple[str, ...]]
+
+    @property
+    def lists(self) -> Mapping[str, Mapping[str, tuple[str, ...]]]:
+        """What stands below the tables, by heading and profile; nothing that is empty."""
+        found = {"Left out": self.excluded, "Notes": self.notes, "Sources": self.sources}
+        return {heading: of for heading, of in found.items() if any(of.values())}
 
 
 def document(record: Record) -> Document:
@@ -51,7 +60,14 @@ def document(record: Record) -> Document:
     tables += [break_even(record)] if record["break_even"] else []
     tables += [training(record)] if record["training"] else []
     tables += [sensitivity(each) for each in record["profiles"] if each["sensitivity"]]
-    return Document(title(record["what"]), tuple(facts(record)), tuple(tables), sources(record))
+    return Document(
+        title(record["what"]),
+        tuple(facts(record)),
+        tuple(tables),
+        by_profile(record, "excluded"),
+        by_profile(record, "notes"),
+        by_profile(record, "citations"),
+    )
 
 
 def comparison(record: Record) -> Document:
@@ -79,7 +95,19 @@ def comparison(record: Record) -> Document:
     if any(each is not None for each in seconds):
         note += "; seconds were measured now, on this machine, one sample at a time"
     table = Table("Side by side", ("", *names), tuple(rows), f"{note}.")
-    return Document("Comparison", (), (table,), sources(record))
+    excluded = {
+        f"{run['what']['run']}, {each['name']}": tuple(each["excluded"])
+        for run in runs
+        for each in run["profiles"]
+    }
+    return Document(
+        "Comparison",
+        (),
+        (table,),
+        excluded,
+        by_profile(record, "notes"),
+        by_profile(record, "citations"),
+    )
 
 
 def _of_totals(runs: Sequence[Record]) -> Iterable[tuple[str, ...]]:
@@ -118,16 +146,18 @@ def totals(record: Record) -> Table:
             labelled(each),
             band(each["total_pj"]),
             "-" if each["spread_pj"] is None else joules(each["spread_pj"]),
-            ", ".join(each["excluded"]) or "nothing",
+            each["scope"],
+            "-" if each["with_memory_pj"] is None else joules(each["with_memory_pj"]["value"]),
         )
         for each in record["profiles"]
     )
     return Table(
         "Energy (estimate)",
-        ("profile", "estimate and kind", "5 to 95 %", "spread over batches", "not priced"),
+        ("profile", "estimate and kind", "5 to 95 %", "spread over batches", "of what",
+         "with memory"),
         rows,
         "The band is of the profile's constants alone, drawn within their bounds.",
-    )
+    )  # fmt: skip
 
 
 def layers(record: Record) -> Table:
@@ -206,10 +236,10 @@ def baselines(record: Record) -> Table:
     return Table(
         "Fair baselines (estimate)",
         ("network", "bits", record["measure"] or "result", "profile", "estimate and kind",
-         "5 to 95 %", "times this network"),
+         "5 to 95 %", "this over it"),
         tuple(rows),
-        "The same architecture without spikes, in one pass. A ratio above 1 speaks for the spiking "
-        "network; its band draws the constants once for both.",
+        "The same architecture without spikes, in one pass. The last column is the energy of this "
+        "network over the other's: below 1 spikes win. Its band draws constants once for both.",
     )  # fmt: skip
 
 
@@ -235,8 +265,8 @@ def break_even(record: Record) -> Table:
         "Break-even rate",
         ("layer", "rate", *names),
         rows,
-        "Below this rate of its input the layer costs less than that of the baseline, all its "
-        "steps together.",
+        "Below this share of its synaptic operations a step, the layer and the neurons behind it, "
+        "over all steps, cost less than those of the first baseline. --json has synapses alone.",
     )
 
 
@@ -255,22 +285,33 @@ def training(record: Record) -> Table:
     names = [profile["name"] for profile in record["profiles"]]
     rows = []
     for rule, cost in rules.items():
-        priced = {each["name"]: each for each in cost["profiles"]}
+        if cost["reason"] is not None:
+            rows.append((rule, *["-"] * (4 + len(names)), cost["reason"]))
+            continue
         rows.append(
             (
                 rule,
                 *(number(cost["totals"].get(key, 0)) for key in ("synaptic_additions", "macs")),
-                number(cost["stored"]),
-                *(labelled(priced[name]) if name in priced else "-" for name in names),
+                number(sum(cost["stored"].values())),
+                number(cost["synaptic_updates"]),
+                *map(labelled, cost["profiles"]),
+                "; ".join(_learning_in_place(cost["profiles"])),
             )
         )
     return Table(
         "Training (estimate)",
-        ("rule", "SynOps", "MACs", "numbers kept", *names),
+        ("rule", "SynOps", "MACs", "numbers kept", "synaptic updates", *names, ""),
         tuple(rows),
-        "Learning from one sample: forward, error, gradients, feedback and optimiser. Numbers kept "
-        "are what backward or the traces hold between steps. --json has the phases.",
+        "Learning from one sample of a batch: forward, error, gradients, feedback and optimiser. "
+        "Numbers kept are what backward or the traces hold between steps. --json has the phases.",
     )
+
+
+def _learning_in_place(profiles: Sequence[Record]) -> Iterable[str]:
+    for each in profiles:
+        pj = each["on_chip_pj"]
+        if pj is not None:
+            yield f"updates in place on {each['name']}: {joules(pj['value'])} ({band(pj)})"
 
 
 def sensitivity(profile: Record) -> Table:
@@ -286,9 +327,9 @@ def sensitivity(profile: Record) -> Table:
     )
 
 
-def sources(record: Record) -> Mapping[str, tuple[str, ...]]:
-    """Return the sources of each profile's constants."""
-    return {each["name"]: tuple(each["citations"]) for each in record["profiles"]}
+def by_profile(record: Record, key: str) -> Mapping[str, tuple[str, ...]]:
+    """Return a list that each profile has."""
+    return {each["name"]: tuple(each[key]) for each in record["profiles"]}
 
 
 def bibtex(sources: Iterable[str]) -> str:

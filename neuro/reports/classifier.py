@@ -65,12 +65,12 @@ def count_classifier(
 
 
 def test_batches(
-    session: ClassificationSession, samples: int
+    session: ClassificationSession, samples: int, *, at_once: int | None = None
 ) -> Iterator[tuple[list[Tensor], Tensor]]:
     """Yield the inputs of each step, and the targets, of test samples drawn with a fixed seed."""
     config, feeder, split = session.config, session.feeder, session.dataset.test
     order = torch.randperm(len(split), generator=torch.Generator().manual_seed(0))
-    size = min(config.evaluation_batch_size, ceil(samples / BATCHES))
+    size = min(config.evaluation_batch_size, at_once or ceil(samples / BATCHES))
     for number, chosen in enumerate(torch.split(order[:samples].sort().values, size)):
         inputs, targets = feeder.take(split, chosen)
         generator = generator_for(config.seed, "evaluate", number, device=feeder.device)

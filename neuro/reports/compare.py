@@ -7,8 +7,9 @@ from statistics import median
 from typing import Any
 
 from neuro.energy.account import check_kinds
-from neuro.energy.record import SCHEMA, opening, priced
-from neuro.energy.report import DEFAULT_PROFILES, Report
+from neuro.energy.account import Account
+from neuro.energy.record import SCHEMA, opening, priced, total
+from neuro.energy.model_report import DEFAULT_PROFILES, Report
 from neuro.errors import UsageError
 from neuro.hardware.profile import HardwareProfile
 from neuro.reports.energy import open_profiles
@@ -54,13 +55,8 @@ def compare_runs(
 
 
 def _sources(profile: HardwareProfile, counted: Counted) -> dict[str, Any]:
-    found = counted.subject.account(profile)
-    return {
-        "name": profile.name,
-        "kinds": list(found.kinds),
-        "kind": ", ".join(found.kinds),
-        "citations": list(found.citations),
-    }
+    told = priced(counted.subject.account(profile))
+    return {key: told[key] for key in ("name", "scope", "notes", "citations")}
 
 
 def _run(counted: Counted, profiles: Sequence[HardwareProfile], *, clock: bool) -> dict[str, Any]:
@@ -70,16 +66,13 @@ def _run(counted: Counted, profiles: Sequence[HardwareProfile], *, clock: bool) 
     return {
         **{key: each for key, each in record.items() if key not in ("schema", "estimate")},
         "totals": subject.ledger.per_sample.total.to_json(),
-        "profiles": [
-            {
-                **priced(profile, found),
-                "excluded": list(found.excluded),
-            }
-            for profile in profiles
-            for found in [subject.account(profile)]
-        ],
+        "profiles": [_priced(subject.account(profile)) for profile in profiles],
         "latency": {"steps": subject.ledger.timesteps, "seconds": seconds},
     }
+
+
+def _priced(found: Account) -> dict[str, Any]:
+    return {**total(found), "excluded": list(found.excluded)}
 
 
 def _seconds(run_once: Callable[[], object]) -> float:

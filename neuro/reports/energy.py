@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from neuro.energy.account import check_kinds, energy_profile
-from neuro.energy.record import make_record
-from neuro.energy.report import DEFAULT_PROFILES, Report
+from neuro.energy.prices import energy_profile
+from neuro.energy.record import check_profiles, make_record
+from neuro.energy.model_report import DEFAULT_PROFILES, Report
 from neuro.hardware.profile import HardwareProfile
 from neuro.reports.beside import break_even_rates, fair_baselines, training_costs
 from neuro.reports.opening import CountOptions
@@ -58,5 +58,5 @@ def open_profiles(
         DataError: one is incomplete.
     """
     found = [energy_profile(p) if isinstance(p, str | Path) else p for p in profiles]
-    check_kinds(found, allow_mixed_kinds=allow_mixed_kinds)
+    check_profiles(found, allow_mixed_kinds=allow_mixed_kinds)
     return found

@@ -27,7 +27,10 @@ def profile(name: str, kind: str, scale: float, **changes: Any) -> dict[str, Any
         "name": name,
         "kinds": [kind],
         "kind": kind,
+        "family": "simulated",
         "estimate": True,
+        "scope": "arithmetic alone",
+        "with_memory_pj": pj(9000 * scale, 8000 * scale, 10000 * scale),
         "total_pj": pj(1234 * scale, 1000 * scale, 2000 * scale),
         "spread_pj": 56 * scale,
         "layers": [
@@ -39,7 +42,8 @@ def profile(name: str, kind: str, scale: float, **changes: Any) -> dict[str, Any
             {"constant": "addition_energy", "low_pj": 800 * scale, "high_pj": 1900 * scale},
             {"constant": "fixed_energy", "low_pj": 1234 * scale, "high_pj": 1234 * scale},
         ],
-        "excluded": ["comparisons"],
+        "excluded": ["comparisons: 3 a sample without a price"],
+        "notes": [f"{name} is no real chip"],
         "citations": [f"{name.capitalize()} et al. 2014, A table of 50 % & more, Table 2"],
         **changes,
     }
@@ -50,14 +54,15 @@ def baseline(name: str, bits: int | None, accuracy: float | None) -> dict[str, A
         "name": "fine",
         "kinds": ["simulated"],
         "kind": "simulated",
+        "family": "simulated",
         "estimate": True,
         "priced_by": "fine-own",
         "total_pj": pj(2468, 2000, 4000),
-        "ratio": pj(2.0, 1.5, 3.0),
+        "ratio": pj(0.5, 0.25, 0.75),
         "reason": None,
     }
-    nothing = dict.fromkeys(("priced_by", "kind", "total_pj", "ratio"))
-    reason = {"name": "coarse", **nothing, "reason": "coarse prices no products"}
+    nothing = dict.fromkeys(("priced_by", "kinds", "kind", "family", "total_pj", "ratio"))
+    reason = {"name": "coarse", **nothing, "estimate": True, "reason": "coarse prices no products"}
     return {
         "name": name,
         "bits": bits,
@@ -105,24 +110,44 @@ def record(**changes: Any) -> dict[str, Any]:
         "profiles": [profile("fine", "simulated", 1.0), profile("coarse", "derived", 1000.0)],
         "baselines": [baseline("ann-fp32", None, 0.98), baseline("qnn-3bit", 3, None)],
         "break_even": [
-            {"layer": "first", "rate": 0.125, "break_even": {"fine": 0.0625, "coarse": None}}
+            {
+                "layer": "first",
+                "rate": 0.125,
+                "break_even": {"fine": 0.0625, "coarse": None},
+                "synapse": {"fine": 0.1, "coarse": None},
+            }
         ],
         "training": {
             "rules": {
                 "opzo": {
-                    "phases": {"forward": {"macs": 10}, "feedback": {"macs": 5}},
+                    "batch": 16,
+                    "phases": {"forward": {"macs": 10}, "feedback updates": {"macs": 5}},
                     "totals": {"macs": 15, "synaptic_additions": 3},
-                    "stored": 12,
+                    "stored": {"states": 8, "feedback": 4},
+                    "synaptic_updates": 7,
                     "profiles": [
                         {
-                            "name": "fine",
+                            "name": name,
                             "kinds": ["simulated"],
                             "kind": "simulated",
+                            "family": "simulated",
                             "estimate": True,
                             "total_pj": pj(5000, 4000, 6000),
+                            "on_chip_pj": on_chip,
                         }
+                        for name, on_chip in (("fine", None), ("coarse", pj(840, 700, 900)))
                     ],
-                }
+                    "reason": None,
+                },
+                "dkp": {
+                    "batch": None,
+                    "phases": {},
+                    "totals": {},
+                    "stored": {},
+                    "synaptic_updates": None,
+                    "profiles": [],
+                    "reason": "nothing is known of it",
+                },
             }
         },
         **changes,
@@ -143,14 +168,19 @@ def comparison(**changes: Any) -> dict[str, Any]:
                     for key in ("what", "accuracy", "measure", "coverage", "parameters", "totals")
                 },
                 "profiles": [
-                    {key: p[key] for key in ("name", "kinds", "kind", "estimate", "total_pj")}
+                    {
+                        key: p[key]
+                        for key in (
+                            "name", "kinds", "kind", "family", "estimate", "total_pj", "excluded",
+                        )
+                    }
                     for p in each["profiles"]
                 ],
                 "latency": {"steps": each["what"]["timesteps"], "seconds": seconds},
             }
         )
     profiles = [
-        {key: each[key] for key in ("name", "kinds", "kind", "citations")}
+        {key: each[key] for key in ("name", "scope", "notes", "citations")}
         for each in one["profiles"]
     ]
     return {"schema": 1, "estimate": True, "profiles": profiles, "runs": runs, **changes}

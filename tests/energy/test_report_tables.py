@@ -17,9 +17,13 @@ def cells(table: tables.Table) -> dict[str, tuple[str, ...]]:
 def test_totals_have_two_digits_a_band_and_a_kind():
     rows = cells(tables.totals(record()))
     assert rows == {
-        "fine": ("1.2 nJ (estimate, simulated)", "1 nJ to 2 nJ", "56 pJ", "comparisons"),
-        "coarse": ("1.2 µJ (estimate, derived)", "1 µJ to 2 µJ", "56 nJ", "comparisons"),
-    }
+        "fine": (
+            "1.2 nJ (estimate, simulated)", "1 nJ to 2 nJ", "56 pJ", "arithmetic alone", "9 nJ",
+        ),
+        "coarse": (
+            "1.2 µJ (estimate, derived)", "1 µJ to 2 µJ", "56 nJ", "arithmetic alone", "9 µJ",
+        ),
+    }  # fmt: skip
 
 
 def test_layers_show_what_happened_in_a_sample():
@@ -53,7 +57,7 @@ def test_accuracy_stands_beside_the_energy_of_baselines():
     )  # fmt: skip
     assert rows[2] == (
         "ann-fp32", "-", "98.00%", "fine-own", "2.5 nJ (estimate, simulated)", "2 nJ to 4 nJ",
-        "2 (1.5 to 3)",
+        "0.5 (0.25 to 0.75)",
     )  # fmt: skip
     assert rows[3][4] == "no price: coarse prices no products"
     assert rows[4][:3] == ("qnn-3bit", "3", "not trained; --baselines trains it")
@@ -61,16 +65,19 @@ def test_accuracy_stands_beside_the_energy_of_baselines():
 
 def test_the_break_even_rate_says_on_which_side_a_layer_is():
     assert tables.break_even(record()).rows == (("first", "12.5 %", "6.3 % (above)", "none"),)
-    cheap = record(
-        break_even=[{"layer": "first", "rate": 0.05, "break_even": {"fine": 0.06, "coarse": 1.5}}]
-    )
+    rates = {"fine": 0.06, "coarse": 1.5}
+    cheap = record(break_even=[{"layer": "first", "rate": 0.05, "break_even": rates}])
     assert tables.break_even(cheap).rows == (("first", "5 %", "6 % (below)", "any (below)"),)
 
 
 def test_training_has_a_row_for_each_rule():
     assert tables.training(record()).rows == (
-        ("opzo", "3", "15", "12", "5 nJ (estimate, simulated)", "-"),
-    )
+        (
+            "opzo", "3", "15", "12", "7", *["5 nJ (estimate, simulated)"] * 2,
+            "updates in place on coarse: 840 pJ (700 pJ to 900 pJ)",
+        ),
+        ("dkp", "-", "-", "-", "-", "-", "-", "nothing is known of it"),
+    )  # fmt: skip
 
 
 def test_what_is_not_there_has_no_table():
@@ -104,6 +111,15 @@ def test_runs_stand_side_by_side():
 )
 def test_counts_are_whole_from_a_hundred_on(value, written):
     assert tables.number(value) == written
+
+
+def test_what_is_left_out_and_noted_stands_by_profile():
+    found = tables.document(record()).lists
+    assert list(found) == ["Left out", "Notes", "Sources"]
+    assert found["Left out"]["fine"] == ("comparisons: 3 a sample without a price",)
+    beside = tables.comparison(comparison()).lists["Left out"]
+    assert list(beside)[:2] == ["runs/one, fine", "runs/one, coarse"]
+    assert list(tables.document(record(profiles=[])).lists) == []
 
 
 def test_sources_become_bibtex_with_keys_of_their_own():

@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neuro.energy.account import energy_profile
 from neuro.energy.counts import Ledger
 from neuro.energy.dispatch import count_module
 from neuro.energy.network import count_network
-from neuro.energy.record import SCHEMA, Baseline, Subject, make_record
+from neuro.energy.prices import energy_profile
+from neuro.energy.record import SCHEMA, Baseline, Subject, check_profiles, make_record
 from neuro.energy.render_html import html
 from neuro.energy.render_text import latex, markdown, text
 from neuro.energy.signals import Signal
@@ -26,7 +26,7 @@ from neuro.errors import DataError, NeuroError, UsageError, nearest
 from neuro.hardware.profile import HardwareProfile
 from neuro.layers import Network
 
-DEFAULT_PROFILES = ("horowitz45-fp32", "lemaire45", "loihi1-davies2018")
+DEFAULT_PROFILES = ("horowitz45-fp32", "lemaire45", "loihi1")
 """None of them measured, so they may stand side by side."""
 
 Steps = Tensor | Sequence[Tensor]
@@ -120,7 +120,7 @@ def report(
     loader: Iterable[tuple[Any, Tensor | None]],
     profiles: Sequence[str | Path | HardwareProfile] = DEFAULT_PROFILES,
     *,
-    signal: Signal = "real",
+    signals: Any = None,
     name: str = "",
     baselines: Mapping[str, nn.Module] | None = None,
     allow_mixed_kinds: bool = False,
@@ -135,20 +135,21 @@ def report(
             input ``[B, ...]``, or a tuple of its arguments, the first of which is ``[B, ...]``.
             ``targets`` is ``[B]``, the classes, or None: then no accuracy is told.
         profiles: names of hardware profiles, paths of own ones, or profiles.
-        signal: what the input is: ``binary`` or ``ternary`` spikes, ``graded`` whole numbers, or
-            ``real`` ones. It is checked, never guessed.
+        signals: what is not real. Of a network, what its input is: ``binary``, ``ternary``,
+            ``graded`` or ``real``; of another module as for
+            :func:`neuro.energy.dispatch.count_module`. It is checked, never guessed.
         name: the model's, default that of its class.
-        baselines: modules beside a module, or networks beside a network, on the same samples.
+        baselines: modules beside a module, or networks beside a network, by name, on the same
+            inputs, which are real to them.
         allow_mixed_kinds: let measured and simulated prices stand in one column.
 
     Raises:
         UsageError: an unknown profile, an operation that has no rule of counting, inputs that are
-            not what ``signal`` says, or no batch at all.
+            not what ``signals`` says, or no batch at all.
         DataError: a profile that lacks a number, a unit or a source.
     """
     priced = [energy_profile(p) if isinstance(p, str | Path) else p for p in profiles]
-    if not priced:
-        raise UsageError("report: name at least one hardware profile, got none.")
+    check_profiles(priced, allow_mixed_kinds=allow_mixed_kinds)
     batches = list(loader)
     if not batches:
         raise UsageError("report: the loader gave no batch to count.")
@@ -157,12 +158,12 @@ def report(
         accuracy=_accuracy(model, batches),
         measure="accuracy",
         parameters=sum(p.numel() for p in model.parameters()),
-        **_counted(model, batches, signal),
+        **_counted(model, batches, signals),
     )
     beside = [
         Baseline(
             name=each,
-            ledger=_counted(other, batches, signal)["ledger"],
+            ledger=_counted(other, batches, None)["ledger"],
             accuracy=_accuracy(other, batches),
         )
         for each, other in (baselines or {}).items()
@@ -172,17 +173,20 @@ def report(
 
 
 def _counted(
-    model: nn.Module, batches: Sequence[tuple[Any, Tensor | None]], signal: Signal
+    model: nn.Module, batches: Sequence[tuple[Any, Tensor | None]], signals: Any
 ) -> dict[str, Any]:
     """Return the ledger of a model over all batches, and of each."""
-    ledgers = []
+    ledgers: list[Ledger] = []
     with _evaluating(model):
         for inputs, _ in batches:
             if isinstance(model, Network):
-                ledgers.append(count_network(model, list(inputs), signal=signal))
+                signal: Signal = signals or "real"
+                ledgers.append(
+                    count_network(model, list(inputs), signal=signal, others=count_module)
+                )
             else:
                 arguments = inputs if isinstance(inputs, tuple) else (inputs,)
-                ledgers.append(count_module(model, *arguments, signals=(signal,)))
+                ledgers.append(count_module(model, *arguments, signals=signals))
     return {"ledger": reduce(add, ledgers), "batches": ledgers}
 
 
