@@ -65,7 +65,7 @@ def test_other_forms_go_to_a_file(command, two, form, ending):
     [
         (("a",), 2, "two runs or more"),
         (("a", "none"), 1, "There is no run folder none"),
-        (("a", "b", "--profile", "horowitz45-fp32", "truenorth"), 2, "--mixed-kinds"),
+        (("a", "b", "--profile", "horowitz45-fp32", "truenorth"), 2, "allow mixed kinds"),
         (("a", "b", "--profile", "loihi2"), 2, "No energies per event of Loihi 2"),
     ],
 )

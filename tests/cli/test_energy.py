@@ -173,7 +173,7 @@ def test_baselines_are_trained_once_if_asked_for(command, tmp_path):
         (("r", "--profile", "none.toml"), 2, "none.toml"),
         (("r", "--profile", "unitless.toml"), 2, "unit"),
         (("r", "--profile", "missing.toml"), 2, '"value" is missing'),
-        (("r", "--profile", "horowitz45-fp32", "truenorth"), 2, "--mixed-kinds"),
+        (("r", "--profile", "horowitz45-fp32", "truenorth"), 2, "allow mixed kinds"),
         (("r", "--samples", 0), 2, "--samples must be at least 1"),
         (("r", "--samples", 1000), 2, "--samples 1000: the test set holds 297"),
         (("r", "--html", "--json"), 2, "Choose one of --html and --json"),
