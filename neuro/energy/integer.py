@@ -204,7 +204,7 @@ def _updated(
     registers = graph.populations[name].neuron.registers
     du, dv = (np.broadcast_to(each, shape) for each in (registers.du + 1, registers.dv))
     kept = int((du < FULL).sum() + (dv < FULL).sum())
-    decays = int(((0 < du) & (du < FULL)).sum() + ((0 < dv) & (dv < FULL)).sum())
+    decays = int(((du > 0) & (du < FULL)).sum() + ((dv > 0) & (dv < FULL)).sum())
     if bias is None:
         biased = batch * int(np.count_nonzero(np.broadcast_to(registers.bias, shape)))
     else:
