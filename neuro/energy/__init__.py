@@ -7,9 +7,9 @@ from neuro.energy.measured import Meter, measure
 from neuro.energy.placement import PlacementTerms, placement_terms
 from neuro.energy.prices import (
     PROFILE,
+    check_kinds,
     energy_profile,
     energy_profiles,
-    require_one_family,
 )
 from neuro.energy.scenarios import Interval, Sensitivity
 from neuro.energy.signals import SIGNALS, Signal, check_signal
@@ -30,6 +30,7 @@ __all__ = [
     "Signal",
     "Traffic",
     "account",
+    "check_kinds",
     "check_signal",
     "compare",
     "energy_profile",
@@ -40,6 +41,5 @@ __all__ = [
     "measure",
     "placement_terms",
     "ratio",
-    "require_one_family",
     "significant",
 ]

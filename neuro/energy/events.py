@@ -53,11 +53,9 @@ def active(counts: Counts) -> float:
 
 def _dense(counts: Counts, facts: Facts | None, timesteps: int) -> float:
     """Return multiply-accumulates of a machine that computes every synapse and every neuron."""
-    known = facts is not None and facts.dense > 0
     synapses = counts.macs + counts.synaptic_additions
-    if known:
-        assert facts is not None
-        synapses = facts.dense * timesteps
+    if facts is not None and facts.dense:
+        synapses = facts.dense * (1 if facts.constant else timesteps)
     other = 0.0 if counts.neuron_updates else counts.additions + counts.multiplications
     return synapses + counts.neuron_updates + other
 

@@ -64,7 +64,8 @@ def lemaire_lines(
     spiking = any(facts.kind == "neurons" for facts in sample.facts.values())
     for name, counts in sample.layers.items():
         facts = sample.facts[name]
-        model = _Layer(name, counts, facts, prices, sample.timesteps)
+        steps = 1 if facts.constant else sample.timesteps
+        model = _Layer(name, counts, facts, prices, steps)
         if facts.kind == "neurons":
             yield from model.neurons()
         elif facts.kind in _SYNAPSES:
@@ -82,9 +83,10 @@ def _check(ledger: Ledger) -> None:
             if facts.signal not in ("binary", "real"):
                 refused.append(f"{name} ({facts.kind} of {facts.signal} input)")
         elif facts.kind == "neurons":
-            if facts.state != facts.neurons or counts.decays not in (0, counts.neuron_updates):
+            leaks = counts.decays in (0, counts.neuron_updates)
+            if facts.state != facts.neurons or not leaks:
                 refused.append(f"{name} (neurons other than IF and LIF)")
-        elif counts.to_json():
+        elif counts.to_json() or facts.kind == "pooling":
             refused.append(f"{name} ({facts.kind})")
     if refused:
         raise UsageError(
@@ -101,7 +103,6 @@ class _Layer:
     ) -> None:
         self.name, self.counts, self.facts = name, counts, facts
         self.levels = [(bits / 8, constant) for bits, constant in prices.levels]
-        self.timesteps = timesteps
         self.outputs = facts.outputs * timesteps
         self.inputs = facts.inputs * timesteps
 

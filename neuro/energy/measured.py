@@ -11,7 +11,6 @@ alone), NVML what NVIDIA GPUs do (package nvidia-ml-py). Both count the whole de
 runs, and idling, is in the figure. Supplies, fans and disks are not.
 """
 
-import importlib
 import re
 import threading
 import time
@@ -178,19 +177,19 @@ def _rapl_sensors(powercap: Path) -> list[Sensor]:
 def _nvml() -> Iterator[Any | None]:
     """Give the NVML package, ready; None where there is no package or no driver."""
     try:
-        nvml = importlib.import_module("pynvml")
+        import pynvml
     except ModuleNotFoundError:
         yield None
         return
     try:
-        nvml.nvmlInit()
-    except nvml.NVMLError:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
         yield None
         return
     try:
-        yield nvml
+        yield pynvml
     finally:
-        nvml.nvmlShutdown()
+        pynvml.nvmlShutdown()
 
 
 def _nvml_sensors(nvml: Any | None) -> list[Sensor]:

@@ -8,12 +8,13 @@
 What happens in a population is shared out over its cores by their neurons, and evenly over steps.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from neuro.energy.counts import Counts
+from neuro.energy.counts import Counts, Ledger
 from neuro.energy.events import EVENTS, events_of
 from neuro.energy.lines import Line
 from neuro.energy.prices import Prices
@@ -23,6 +24,8 @@ from neuro.hardware.place import Placement
 
 CHIPS_BARRIER = "barrier_time_chips"
 STATIC = "static_power_core"
+ARROW = " -> "
+_NUMBERED = re.compile(r" \(\d+\)$")
 HOPS = ("tile_hop_east_west_energy", "tile_hop_north_south_energy")
 
 
@@ -54,21 +57,18 @@ class PlacementTerms:
 
 
 def placement_terms(
-    placement: Placement, counts: Mapping[str, Counts], *, timesteps: int, samples: int = 1
+    placement: Placement, ledger: Ledger
 ) -> PlacementTerms:
     """Return the terms of a placement that was given spikes.
 
     Args:
-        placement: of :func:`neuro.hardware.place.place`, with the spikes of ``samples`` samples.
-        counts: by population, its neurons' and its synapses' together, over the same samples.
-        timesteps: of a sample.
-        samples: how many.
+        placement: of :func:`neuro.hardware.place.place`, with the spikes of the ledger's samples.
+        ledger: of the integer graph that was placed: a layer for each population, ``b``, and each
+            connection into one, ``a -> b``.
 
     Raises:
-        UsageError: the placement was given no spikes, or a population's counts are missing.
+        UsageError: the placement was given no spikes, or a population is not in the ledger.
     """
-    if timesteps < 1 or samples < 1:
-        raise UsageError(f"timesteps = {timesteps}, samples = {samples}; both must be at least 1.")
     messages = [route.messages for route in placement.routes]
     if any(each is None for each in messages):
         raise UsageError(
@@ -80,24 +80,23 @@ def placement_terms(
         cores=len(placement.cores),
         tiles=placement.tiles,
         chips=placement.chips,
-        timesteps=timesteps,
-        messages=sum(each.sent for each in sent) / samples,
-        hops_east_west=sum(each.hops_east_west for each in sent) / samples,
-        hops_north_south=sum(each.hops_north_south for each in sent) / samples,
-        core_counts=_core_counts(placement, counts, samples),
+        timesteps=ledger.timesteps,
+        messages=sum(each.sent for each in sent) / ledger.samples,
+        hops_east_west=sum(each.hops_east_west for each in sent) / ledger.samples,
+        hops_north_south=sum(each.hops_north_south for each in sent) / ledger.samples,
+        core_counts=_core_counts(placement, ledger.per_sample),
     )
 
 
-def _core_counts(
-    placement: Placement, counts: Mapping[str, Counts], samples: int
-) -> tuple[Counts, ...]:
+def _core_counts(placement: Placement, sample: Ledger) -> tuple[Counts, ...]:
+    counts = _by_population(sample)
     blocks = [block for core in placement.cores for block in core.blocks]
     sizes: dict[str, int] = {}
     for block in blocks:
         if block.population not in counts:
             raise UsageError(
-                f"Counts of population {block.population!r} are missing."
-                f"{nearest(block.population, counts)}"
+                f"Population {block.population!r} of the placement is not in the ledger."
+                f"{nearest(block.population, counts)} Count the integer graph that was placed."
             )
         length = block.stop - block.start
         sizes[block.population] = sizes.get(block.population, 0) + length
@@ -109,9 +108,19 @@ def _core_counts(
     for core in sorted(held):
         total = Counts()
         for population, length in core:
-            total += counts[population].over(samples * sizes[population] / length)
+            total += counts[population].over(sizes[population] / length)
         found.append(total)
     return tuple(found)
+
+
+def _by_population(sample: Ledger) -> dict[str, Counts]:
+    """Return what happens in each population and in the connections into it."""
+    found = {name: counts for name, counts in sample.layers.items() if ARROW not in name}
+    for name, counts in sample.layers.items():
+        target = _NUMBERED.sub("", name.rpartition(ARROW)[2])
+        if ARROW in name and target in found:
+            found[target] += counts
+    return found
 
 
 def placement_lines(terms: PlacementTerms, prices: Prices) -> Iterator[Line]:

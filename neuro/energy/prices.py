@@ -1,7 +1,7 @@
 """What an event costs: the quantities of a hardware profile in SI units, each a positive number."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -96,6 +96,16 @@ class Prices:
 def family(kinds: set[str]) -> Family:
     """Return "measured" for numbers that were all measured, "simulated" for any others."""
     return "measured" if kinds == {"measured"} else "simulated"
+
+
+def check_kinds(profiles: Iterable[HardwareProfile], *, allow_mixed_kinds: bool = False) -> None:
+    """Check that totals by these profiles may stand in one column.
+
+    Raises:
+        UsageError: some are measured, others simulated, and that is not allowed.
+    """
+    families = {profile.name: prices_of(profile).family for profile in profiles}
+    require_one_family(families, allow_mixed_kinds=allow_mixed_kinds)
 
 
 def require_one_family(families: Mapping[str, Family], *, allow_mixed_kinds: bool) -> None:

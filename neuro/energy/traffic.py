@@ -1,6 +1,9 @@
 """The memory model: what numbers cost to fetch, by the size of what they lie in.
 
-Weights, states and activations of a layer each lie in a memory of their own, just large enough.
+Weights, states and activations of a layer each lie in a memory of their own, just large enough. A
+number has the bits of the arithmetic, or fewer if it needs fewer; a spike is an event, the address
+of its neuron. Sums that spikes add to are kept like states.
+
 Between the sizes whose price is known an access costs in proportion; below the smallest it costs as
 much as there; what fits in none lies in DRAM. A number that was fetched is used ``reuse`` times
 before it is fetched again.
@@ -13,7 +16,12 @@ from dataclasses import dataclass
 from neuro.energy.counts import Counts, Facts
 from neuro.energy.lines import MEMORY, Line
 from neuro.energy.prices import DRAM, Prices
+from neuro.energy.signals import Signal
 from neuro.errors import UsageError
+
+
+SPIKE_BITS = 2
+"""Whoever sends no more bits sends spikes, with or without a sign."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,10 +50,11 @@ def memory_lines(
 ) -> Iterator[Line]:
     """Yield what a layer's reads and writes cost, at most one line a term."""
     word = prices.word_bits
-    weight_bits, activation_bits = (
-        min(bits, word) for bits in (facts.weight_bits, facts.activation_bits)
-    )
-    incoming = _incoming_bits(facts, word)
+    weight_bits = min(facts.weight_bits, word)
+    incoming = _event_bits(facts.signal, facts.inputs, word)
+    outgoing = min(facts.activation_bits, word)
+    if facts.activation_bits <= SPIKE_BITS:
+        outgoing = _address_bits(facts.outputs) + facts.activation_bits - 1
     yield from _line(
         layer,
         "weights",
@@ -53,19 +62,25 @@ def memory_lines(
         (counts.weight_reads * weight_bits / traffic.weight_reuse, facts.parameters * weight_bits),
     )
     state = (counts.state_reads + counts.state_writes) * word
-    yield from _line(layer, "state", prices, (state, facts.state * word))
+    yield from _line(layer, "state", prices, (state, max(facts.state, facts.outputs) * word))
     yield from _line(
         layer,
         "activations",
         prices,
         (counts.activation_reads * incoming / traffic.activation_reuse, facts.inputs * incoming),
-        (counts.activation_writes * activation_bits, facts.outputs * activation_bits),
+        (counts.activation_writes * outgoing, facts.outputs * outgoing),
     )
 
 
-def _incoming_bits(facts: Facts, word: int) -> int:
-    """Return the bits of a number that comes in: spikes carry no number but their sign."""
-    return {"binary": 1, "ternary": 2}.get(facts.signal, word)
+def _event_bits(signal: Signal, senders: int, word: int) -> int:
+    """Return the bits of what comes in: a number, or an event with its address."""
+    if signal == "real":
+        return word
+    return _address_bits(senders) + {"binary": 0, "ternary": 1, "graded": word}[signal]
+
+
+def _address_bits(neurons: int) -> int:
+    return max(1, (neurons - 1).bit_length())
 
 
 def _line(
