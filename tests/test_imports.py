@@ -51,6 +51,7 @@ OPTIONAL: dict[str, str] = {
     "spikingjelly": "neuro.hardware.nir.readers",
     "lava": "neuro.hardware.lava.*",
     "scipy": "neuro.hardware.lava.runner",
+    "pynvml": "neuro.energy.measured",
 }
 
 # What makes `neuro --help` slow; the commands import it inside their functions.

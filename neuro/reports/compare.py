@@ -9,7 +9,7 @@ from typing import Any
 from neuro.energy.account import check_kinds
 from neuro.energy.account import Account
 from neuro.energy.record import SCHEMA, opening, priced, total
-from neuro.energy.model_report import DEFAULT_PROFILES, Report
+from neuro.energy.report import DEFAULT_PROFILES, Report
 from neuro.errors import UsageError
 from neuro.hardware.profile import HardwareProfile
 from neuro.reports.energy import open_profiles

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from neuro.energy.prices import energy_profile
 from neuro.energy.record import check_profiles, make_record
-from neuro.energy.model_report import DEFAULT_PROFILES, Report
+from neuro.energy.report import DEFAULT_PROFILES, Report
 from neuro.hardware.profile import HardwareProfile
 from neuro.reports.beside import break_even_rates, fair_baselines, training_costs
 from neuro.reports.opening import CountOptions

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from neuro.energy import tables
-from neuro.energy.model_report import Report
+from neuro.energy.report import Report
 from tests.chromium import Chromium, Page, chromium
 from tests.energy.records import comparison, record
 
