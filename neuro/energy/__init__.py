@@ -1,17 +1,22 @@
 """Operations that happened, and what they cost: counts know no joules, prices know no networks."""
 
-from neuro.energy.counts import Counts, Ledger, layer_norm, linear
+from neuro.energy.counts import Counts, Facts, Ledger, layer_norm, linear
 from neuro.energy.estimate import Comparison, Estimate, compare, estimate
 from neuro.energy.prices import PROFILE, Price, Prices, load_prices
+from neuro.energy.signals import SIGNALS, Signal, check_signal
 
 __all__ = [
     "PROFILE",
+    "SIGNALS",
     "Comparison",
     "Counts",
     "Estimate",
+    "Facts",
     "Ledger",
     "Price",
     "Prices",
+    "Signal",
+    "check_signal",
     "compare",
     "estimate",
     "layer_norm",
