@@ -1,0 +1,1 @@
+"""What is found out about runs once they are there."""
