@@ -101,9 +101,7 @@ class ErrorPath:
                 self.tally.add(name, additions=neurons)
             if own == "factors":
                 self._product(name)
-        self.tally.add(
-            name, neurons, multiplications=1, activation_reads=2, activation_writes=1
-        )
+        self.tally.add(name, neurons, multiplications=1, activation_reads=2, activation_writes=1)
         self._add(source, Arriving())
 
     def _add(self, source: str, error: Arriving) -> None:

@@ -56,7 +56,7 @@ _OPTIMISERS: dict[Optimiser, Columns] = {
 MOMENTS: dict[Optimiser, int] = {"adam": 2, "adamw": 2, "sgd": 1}
 
 CHECKS: Columns = {"macs": 2, "weight_reads": 1, "state_reads": 1}
-"""Of a trained number: the norms of all gradients before an optimiser step, of all weights after."""
+"""Of a trained number: norms of all gradients before an optimiser step, of all weights after."""
 
 GAUSSIAN: Columns = {"functions": 2, "multiplications": 1}
 """Of a number: two need a logarithm, a root, a sine and a cosine (Box and Muller)."""
@@ -68,7 +68,9 @@ class Tally:
     def __init__(self) -> None:
         self._layers: dict[str, Counter[str]] = {}
 
-    def add(self, name: str, times: float = 1, columns: Columns | None = None, **more: float) -> None:
+    def add(
+        self, name: str, times: float = 1, columns: Columns | None = None, **more: float
+    ) -> None:
         """Add each column so many times."""
         layer = self._layers.setdefault(name, Counter())
         for column, number in [*(columns or {}).items(), *more.items()]:
@@ -77,7 +79,9 @@ class Tally:
     def ledger(self, samples: int, timesteps: int) -> Ledger:
         """Return them; layers to which nothing happened are left out."""
         layers = {
-            name: Counts(**columns) for name, columns in self._layers.items() if any(columns.values())
+            name: Counts(**columns)
+            for name, columns in self._layers.items()
+            if any(columns.values())
         }
         return Ledger(layers, samples=samples, timesteps=timesteps)
 
@@ -221,7 +225,7 @@ def optimiser_step(optimiser: Optimiser) -> Columns:
 
     ::
 
-        adam    m <- b1 m + (1 - b1) g,  v <- b2 v + (1 - b2) g g,  w <- w - lr c m / (sqrt(v) c' + eps)
+        adam    m <- b1 m + (1 - b1) g,  v <- b2 v + (1 - b2) g g,  w <- w - c m / (sqrt(v) c' + eps)
         adamw   the same, and w <- (1 - lr d) w
         sgd     v <- b v + g,  w <- w - lr v
 
