@@ -7,9 +7,9 @@ costs ``c``::
 
     r* = (c - fixed) / full
 
-Biases are fixed. So are neurons and rectifiers, which stand behind synapses and are taken in or left
-out: their updates happen whether spikes come or not, and what depends on their own spikes stays as
-it was counted.
+Biases are fixed. So are neurons and rectifiers, which stand behind synapses and are taken in or
+left out: their updates happen whether spikes come or not, and what depends on their own spikes
+stays as it was counted.
 """
 
 from collections.abc import Callable, Mapping

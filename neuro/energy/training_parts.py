@@ -225,7 +225,8 @@ def optimiser_step(optimiser: Optimiser) -> Columns:
 
     ::
 
-        adam    m <- b1 m + (1 - b1) g,  v <- b2 v + (1 - b2) g g,  w <- w - c m / (sqrt(v) c' + eps)
+        adam    m <- b1 m + (1 - b1) g,  v <- b2 v + (1 - b2) g g
+                w <- w - c m / (c' sqrt(v) + eps)
         adamw   the same, and w <- (1 - lr d) w
         sgd     v <- b v + g,  w <- w - lr v
 

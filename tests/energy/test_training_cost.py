@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -196,7 +196,7 @@ def test_memory_grows_with_time_for_backpropagation_alone():
 def spikes_and_traces(network: Network, steps: list[Tensor], decay: float) -> dict[str, Any]:
     """Run the dense network by hand; return spikes and traces of its layers, ``[T][B][n]``."""
     found: dict[str, Any] = {}
-    potential = {name: None for name in network.neuron_nodes}
+    potential: dict[str, Any] = dict.fromkeys(network.neuron_nodes)
     weights = {n: (s.weight.detach(), s.bias.detach()) for n, s in network.synapse_nodes.items()}
     trace: dict[str, Tensor] = {}
     for x in steps:
@@ -369,7 +369,7 @@ def test_the_optimiser_moves_every_number_that_trains():
 class Number:
     """A number that counts what is done with it."""
 
-    done: Counter[str] = Counter()
+    done: ClassVar[Counter[str]] = Counter()
 
     def __init__(self, value: float) -> None:
         self.value = float(value)
@@ -643,7 +643,7 @@ def test_what_is_not_counted_is_refused():
         training_cost(network, steps, RULES["opzo"].Options(intermediate_learning=True))
     with pytest.raises(UsageError, match='optimiser "adagrad" are not known'):
         training_cost(network, steps, "ottt", optimiser="adagrad")
-    with pytest.raises(UsageError, match="unknown learning rule 'optt'.*ottt"):
+    with pytest.raises(UsageError, match=r"unknown learning rule 'optt'.*ottt"):
         training_cost(network, steps, "optt")
     with pytest.raises(UsageError, match="at least one time step"):
         training_cost(network, [], "ottt")

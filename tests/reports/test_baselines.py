@@ -134,7 +134,7 @@ def test_another_learning_rate_is_not_passed_off_as_done(made):
 
 
 def test_the_same_run_gives_the_same_baselines(made, tmp_path):
-    path, found, _ = made
+    _, found, _ = made
     again = train_baselines(folder_of(tmp_path, config()), which=["qnn"], note=Notes())
     mine = again["qnn-3bit"].network.state_dict()
     theirs = found["qnn-3bit"].network.state_dict()
@@ -226,7 +226,7 @@ def test_a_run_without_baselines_has_none(tmp_path):
 
 def test_wrong_use_is_told_before_any_training(tmp_path):
     path = folder_of(tmp_path, config())
-    with pytest.raises(UsageError, match='no baseline "qmn".*Did you mean "qnn"'):
+    with pytest.raises(UsageError, match=r'no baseline "qmn".*Did you mean "qnn"'):
         train_baselines(path, which=["qmn"], note=Notes())
     reasoning = RunDirectory.create(tmp_path / "graph", load_config("grsnn", dataset="kinship"))
     reasoning.unlock()
