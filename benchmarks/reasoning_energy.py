@@ -21,10 +21,10 @@ import json
 import shlex
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import reduce
+from operator import add
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from benchmarks.command import main
 from benchmarks.records import (
@@ -35,20 +35,17 @@ from benchmarks.records import (
     write_result,
 )
 from neuro.config import ReasonConfig, load_reason_config
-from neuro.energy import Interval, Ledger, compare, energy_profile, significant
+from neuro.energy import Interval, compare, energy_profile, significant
 from neuro.errors import UsageError
 from neuro.graph import GRSNN, NBFNet
 from neuro.graph.accountings import CLAIM, Sizes, counted_accountings, published_accountings
-from neuro.graph.operations import count_grsnn, count_heard, count_nbfnet
-from neuro.graph.queries import both_sides
+from neuro.graph.operations import count_nbfnet
 from neuro.hardware import HardwareProfile
-from neuro.kernels.relational_graph import RelationalGraph
+from neuro.reports.reasoning import count_queries, draw_queries
 from neuro.training import RunDirectory, load_reasoner
 from neuro.training.reasoning import ReasoningSession
 
 KIND = "reasoning-energy"
-BATCH = 8
-"""Queries propagated at once."""
 
 
 def reasoning_energy(
@@ -116,7 +113,8 @@ def measure(
     assert isinstance(other.model, NBFNet)
     heads, relations = draw_queries(spiking, queries)
     count = len(heads)
-    released, skipping = count_queries(model, graph, heads, relations)
+    asked = list(count_queries(spiking, heads, relations))
+    released, skipping = (reduce(add, ledgers).per_sample for ledgers in zip(*asked, strict=True))
     without = count_nbfnet(other.model, graph, queries=count, candidates=graph.nodes).over(count)
     sizes = Sizes(
         nodes=graph.nodes,
@@ -160,34 +158,6 @@ def measure(
         },
         "accountings": accountings,
     }
-
-
-def draw_queries(session: ReasoningSession, queries: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return heads and relations of test queries, drawn with a fixed seed."""
-    asked = both_sides(session.task.test, relations=session.test_graph.fact_relations)
-    order = torch.randperm(len(asked.sources), generator=torch.Generator().manual_seed(0))
-    chosen = order[:queries]
-    return (
-        asked.sources[chosen].to(session.device),
-        asked.relations[chosen].to(session.device),
-    )
-
-
-@torch.no_grad()
-def count_queries(
-    model: GRSNN, graph: RelationalGraph, heads: torch.Tensor, relations: torch.Tensor
-) -> tuple[Ledger, Ledger]:
-    """Run the queries; return a mean query's operations, as released and with silence skipped."""
-    totals = [Ledger({}), Ledger({})]
-    for asked in zip(torch.split(heads, BATCH), torch.split(relations, BATCH), strict=True):
-        features = model(graph, *asked)
-        heard = count_heard(model, graph, asked[1], features)
-        for place, skip in enumerate((False, True)):
-            totals[place] += count_grsnn(
-                model, features, heard, candidates=graph.nodes, skip_silence=skip
-            )
-    released, skipping = (total.over(len(heads)) for total in totals)
-    return released, skipping
 
 
 def describe(name: str, entry: dict[str, Any]) -> Iterator[str]:

@@ -1,7 +1,7 @@
-"""A headless Chromium for tests: its DevTools protocol over two pipes, and nothing installed but it.
+"""A headless Chromium for tests: its DevTools protocol over two pipes, with no driver between.
 
-Messages are JSON ended by a zero byte, as ``--remote-debugging-pipe`` has them on file descriptors 3
-(to the browser) and 4 (from it).
+Messages are JSON ended by a zero byte, as ``--remote-debugging-pipe`` has them on file descriptors
+3 (to the browser) and 4 (from it).
 """
 
 import fcntl

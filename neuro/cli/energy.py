@@ -1,4 +1,4 @@
-"""``neuro energy``: what a trained network costs, where, on which hardware, and how sure that is."""
+"""``neuro energy``: what a trained network costs, where, on which hardware, and how surely."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -5,12 +5,8 @@ from neuro.energy.comparison import Comparison, compare
 from neuro.energy.counts import Counts, Facts, Ledger, layer_norm, linear
 from neuro.energy.measured import Meter, measure
 from neuro.energy.placement import PlacementTerms, placement_terms
-from neuro.energy.prices import (
-    PROFILE,
-    check_kinds,
-    energy_profile,
-    energy_profiles,
-)
+from neuro.energy.prices import PROFILE, check_kinds, energy_profile, energy_profiles
+from neuro.energy.report import Report, report
 from neuro.energy.scenarios import Interval, Sensitivity
 from neuro.energy.signals import SIGNALS, Signal, check_signal
 from neuro.energy.traffic import Traffic
@@ -26,6 +22,7 @@ __all__ = [
     "Ledger",
     "Meter",
     "PlacementTerms",
+    "Report",
     "Sensitivity",
     "Signal",
     "Traffic",
@@ -41,5 +38,6 @@ __all__ = [
     "measure",
     "placement_terms",
     "ratio",
+    "report",
     "significant",
 ]

@@ -11,7 +11,7 @@ from neuro.energy.account import Account, account, ratio
 from neuro.energy.break_even import BreakEven
 from neuro.energy.counts import Counts, Facts, Ledger
 from neuro.energy.placement import PlacementTerms
-from neuro.energy.prices import prices_of, require_one_family
+from neuro.energy.prices import check_kinds, prices_of
 from neuro.energy.scenarios import TAILS
 from neuro.energy.training import TrainingCost
 from neuro.errors import UsageError
@@ -117,8 +117,7 @@ def check_profiles(profiles: Sequence[HardwareProfile], *, allow_mixed_kinds: bo
     for name in names:
         if names.count(name) > 1:
             raise UsageError(f"Two hardware profiles are called {name}; give one another name.")
-    families = {profile.name: prices_of(profile).family for profile in profiles}
-    require_one_family(families, allow_mixed_kinds=allow_mixed_kinds)
+    check_kinds(profiles, allow_mixed_kinds=allow_mixed_kinds)
 
 
 def opening(subject: Subject) -> Json:

@@ -25,10 +25,16 @@ def html(record: Record, document: Document) -> str:
         document=document,
         record=record,
         bibtex=tables.bibtex(each for named in document.sources.values() for each in named),
-        sections=[] if "runs" in record else [_section(record, each) for each in record["profiles"]],
+        sections=[_section(record, each) for each in _chosen(record)],
         general=_general(record, document),
         embedded=_embedded(record),
     )  # fmt: skip
+
+
+def _chosen(record: Record) -> Sequence[Record]:
+    """Return the profiles that a reader chooses among; of a comparison none."""
+    profiles: Sequence[Record] = [] if "runs" in record else record["profiles"]
+    return profiles
 
 
 @cache

@@ -20,7 +20,7 @@ from neuro.layers import Network
 from neuro.learning import RULES
 from neuro.models.twin import BASELINES, baseline_bits, baseline_name, baseline_network
 from neuro.reports.baselines import read_baselines, train_baselines
-from neuro.reports.classifier import input_signal, test_batches
+from neuro.reports.classifier import input_signal, sample_batches
 from neuro.reports.opening import CountOptions
 from neuro.reports.run import Counted
 
@@ -121,7 +121,7 @@ def training_costs(counted: Counted) -> dict[str, TrainingCost | str]:
     session = counted.session
     if session is None or not counted.spiking:
         return {}
-    steps, _ = next(test_batches(session, TRAINING_SAMPLES, at_once=TRAINING_SAMPLES))
+    steps, _ = next(sample_batches(session, TRAINING_SAMPLES, at_once=TRAINING_SAMPLES))
     own, signal = session.config.rule, input_signal(session)
     optimiser = session.config.optimizer.name
     found: dict[str, TrainingCost | str] = {}

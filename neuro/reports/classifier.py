@@ -48,7 +48,7 @@ def count_classifier(
     network = session.network.eval()
     ledgers: list[Ledger] = []
     right = 0
-    for steps, targets in test_batches(session, samples):
+    for steps, targets in sample_batches(session, samples):
         ledgers.append(count_network(network, steps, signal=signal, per_step=options.per_step))
         if accuracy is None:
             right += int((network.run(steps).logits.argmax(1) == targets).sum())
@@ -64,7 +64,7 @@ def count_classifier(
     )
 
 
-def test_batches(
+def sample_batches(
     session: ClassificationSession, samples: int, *, at_once: int | None = None
 ) -> Iterator[tuple[list[Tensor], Tensor]]:
     """Yield the inputs of each step, and the targets, of test samples drawn with a fixed seed."""

@@ -6,7 +6,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from neuro.energy.account import check_kinds
 from neuro.energy.account import Account
 from neuro.energy.record import SCHEMA, opening, priced, total
 from neuro.energy.report import DEFAULT_PROFILES, Report

@@ -98,9 +98,7 @@ def _terms(graph: IntegerGraph, placement: Placement, ledger: Ledger) -> Placeme
     counts: dict[str, Counts] = dict(zip(graph.populations, of_populations, strict=True))
     for connection, crossed in zip(graph.connections, of_connections, strict=True):
         counts[connection.target] += crossed
-    return placement_terms(
-        placement, counts, timesteps=ledger.timesteps, samples=ledger.samples
-    )
+    return placement_terms(placement, counts, timesteps=ledger.timesteps, samples=ledger.samples)
 
 
 def _names(path: Path, export: Export) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Test queries of a graph reasoner, counted."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import reduce
 from operator import add
 from typing import Any, NamedTuple
@@ -47,31 +46,21 @@ def draw_queries(session: ReasoningSession, queries: int) -> tuple[Tensor, Tenso
 
 
 @torch.no_grad()
-def count_queries(
-    session: ReasoningSession, heads: Tensor, relations: Tensor
-) -> Iterator[Asked]:
+def count_queries(session: ReasoningSession, heads: Tensor, relations: Tensor) -> Iterator[Asked]:
     """Yield the operations of queries, batch by batch, with all nodes as candidates."""
     model, graph = session.model.eval(), session.test_graph.whole
     for asked in zip(torch.split(heads, BATCH), torch.split(relations, BATCH), strict=True):
-        count = len(asked[0])
         if isinstance(model, GRSNN):
             features = model(graph, *asked)
             heard = count_heard(model, graph, asked[1], features)
             released, skipping = (
-                replace(
-                    count_grsnn(
-                        model, features, heard, candidates=graph.nodes, skip_silence=skip
-                    ),
-                    samples=count,
-                    timesteps=model.timesteps,
-                )
+                count_grsnn(model, features, heard, candidates=graph.nodes, skip_silence=skip)
                 for skip in (False, True)
             )
             yield Asked(released, skipping)
         else:
             assert isinstance(model, NBFNet)
-            found = count_nbfnet(model, graph, queries=count, candidates=graph.nodes)
-            found = replace(found, samples=count)
+            found = count_nbfnet(model, graph, queries=len(asked[0]), candidates=graph.nodes)
             yield Asked(found, found)
 
 

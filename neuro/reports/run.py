@@ -6,7 +6,7 @@ from pathlib import Path
 
 from neuro.energy.record import Subject
 from neuro.export.folder import MANIFEST
-from neuro.reports.classifier import count_classifier, test_batches
+from neuro.reports.classifier import count_classifier, sample_batches
 from neuro.reports.exports import count_export
 from neuro.reports.opening import CountOptions, open_run
 from neuro.reports.reasoning import ask_once, count_reasoner
@@ -65,11 +65,9 @@ def count(path: Path, options: CountOptions | None = None) -> Counted:
     ):
         if isinstance(session, ClassificationSession):
             subject = count_classifier(run, session, what, options)
-            steps, _ = next(test_batches(session, 1))
+            steps, _ = next(sample_batches(session, 1))
             network = session.network
-            return Counted(
-                subject=subject, session=session, run_once=lambda: network.run(steps)
-            )
+            return Counted(subject=subject, session=session, run_once=lambda: network.run(steps))
         assert isinstance(session, ReasoningSession)
         subject = count_reasoner(run, session, what, options.samples)
         return Counted(subject=subject, run_once=ask_once(session))

@@ -50,16 +50,12 @@ def keys_of(value: object) -> set[str]:
         return set().union(*map(keys_of, value))
     if not isinstance(value, dict):
         return set()
-    named = {"rules", "break_even", "phases"}
-    inner = set().union(
-        *(
-            set().union(*map(keys_of, each.values()), set()) if key in named and isinstance(each, dict)
-            else keys_of(each)
-            for key, each in value.items()
-        ),
-        set(),
-    )  # fmt: skip
-    return set(value) | inner
+    found = set(value)
+    for key, each in value.items():
+        by_name = key in ("rules", "break_even", "synapse", "phases", "stored")
+        inside = list(each.values()) if by_name and isinstance(each, dict) else each
+        found |= keys_of(inside)
+    return found
 
 
 def test_people_are_told_operations_energies_baselines_and_sources(command, mine):

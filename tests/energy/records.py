@@ -171,7 +171,13 @@ def comparison(**changes: Any) -> dict[str, Any]:
                     {
                         key: p[key]
                         for key in (
-                            "name", "kinds", "kind", "family", "estimate", "total_pj", "excluded",
+                            "name",
+                            "kinds",
+                            "kind",
+                            "family",
+                            "estimate",
+                            "total_pj",
+                            "excluded",
                         )
                     }
                     for p in each["profiles"]

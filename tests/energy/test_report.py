@@ -1,4 +1,4 @@
-"""Reports from Python: of a network, of any module, and files that are there whole or not at all."""
+"""Reports from Python: of a network, of any module; and files that are there whole or not."""
 
 import json
 from pathlib import Path

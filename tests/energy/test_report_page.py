@@ -167,6 +167,6 @@ def test_the_check_sees_an_error_and_a_request(page, tmp_path):
         "<img src='http://127.0.0.1:9/x'>"
     )
     page.open(file.as_uri())
-    with pytest.raises(AssertionError, match="127.0.0.1:9"):
+    with pytest.raises(AssertionError, match=r"127\.0\.0\.1:9"):
         check_quiet(page, file.as_uri())
     assert len(page.errors) >= 2

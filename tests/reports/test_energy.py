@@ -1,12 +1,13 @@
 """The report of a run: what stands beside it, and that the parts fit together."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from neuro.config import load_reason_config
-from neuro.energy.record import check_profiles
 from neuro.energy.prices import energy_profile
+from neuro.energy.record import check_profiles
 from neuro.errors import UsageError
 from neuro.layers import Network
 from neuro.models.twin import baseline_network
@@ -43,7 +44,7 @@ def test_baselines_have_the_operations_of_their_shapes(run):
     assert [each["bits"] for each in record["baselines"]] == [None, 8, 3]
     sizes = [64, 12, 10]
     for each in record["baselines"]:
-        products = sum(a * b for a, b in zip(sizes, sizes[1:], strict=False))
+        products = sum(a * b for a, b in pairwise(sizes))
         assert each["totals"]["macs"] == products
         (priced,) = each["profiles"]
         assert priced["priced_by"] == f"horowitz45-{'fp32' if each['bits'] is None else 'int8'}"
