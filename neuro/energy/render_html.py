@@ -78,15 +78,10 @@ def _section(record: Record, profile: Record) -> dict[str, Any]:
         "baselines": _beside(record, profile),
         "sensitivity": _swings(profile),
         "scope": profile["scope"],
-        "with_memory": _with_memory(profile),
+        "with_memory": tables.with_memory(profile),
         "excluded": profile["excluded"],
         "notes": profile["notes"],
     }
-
-
-def _with_memory(profile: Record) -> str:
-    pj = profile["with_memory_pj"]
-    return "" if pj is None else tables.labelled({"total_pj": pj, "kind": profile["kind"]})
 
 
 def _bars(rows: Sequence[Record]) -> list[dict[str, Any]]:

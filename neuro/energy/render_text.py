@@ -2,8 +2,12 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from textwrap import wrap
 
 from neuro.energy.tables import Document, Table, bibtex
+
+WIDTH = 100
+"""Columns of a line of words; those of a table are never cut."""
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -22,10 +26,11 @@ def text(document: Document) -> str:
     lines = [document.title, *(f"  {line}" for line in document.lines)]
     for table in document.tables:
         lines += ["", table.title, *(f"  {line}" for line in _aligned(table))]
-        lines += [f"  {table.note}"] if table.note else []
+        lines += _wrapped(table.note) if table.note else []
     for heading, by_profile in document.lists.items():
         lines += ["", heading]
-        lines += [f"  {profile}: {each}" for profile, told in by_profile.items() for each in told]
+        for profile, told in by_profile.items():
+            lines += (line for each in told for line in _wrapped(f"{profile}: {each}"))
     return "\n".join(lines) + "\n"
 
 
@@ -58,6 +63,10 @@ def latex(document: Document) -> str:
         lines += [f"% {profile}: {each}" for profile, told in by_profile.items() for each in told]
     lines += ["", *(f"% {line}".rstrip() for line in _bibtex(document).splitlines())]
     return "\n".join(lines) + "\n"
+
+
+def _wrapped(text: str) -> list[str]:
+    return wrap(text, WIDTH, initial_indent="  ", subsequent_indent="    ")
 
 
 def _aligned(table: Table) -> Iterator[str]:

@@ -147,7 +147,7 @@ def totals(record: Record) -> Table:
             band(each["total_pj"]),
             "-" if each["spread_pj"] is None else joules(each["spread_pj"]),
             each["scope"],
-            "-" if each["with_memory_pj"] is None else joules(each["with_memory_pj"]["value"]),
+            with_memory(each) or "-",
         )
         for each in record["profiles"]
     )
@@ -355,6 +355,12 @@ def _braced(text: str) -> str:
 def labelled(priced: Record) -> str:
     """Write a total with what it is: an estimate, and of which kind."""
     return f"{joules(priced['total_pj']['value'])} (estimate, {priced['kind']})"
+
+
+def with_memory(profile: Record) -> str:
+    """Write a total that holds the memory model, too; nothing where there is none."""
+    pj = profile["with_memory_pj"]
+    return "" if pj is None else labelled({"total_pj": pj, "kind": profile["kind"]})
 
 
 def band(pj: Record) -> str:

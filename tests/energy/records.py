@@ -113,7 +113,7 @@ def record(**changes: Any) -> dict[str, Any]:
             {
                 "layer": "first",
                 "rate": 0.125,
-                "break_even": {"fine": 0.0625, "coarse": None},
+                "break_even": {"fine": 0.065, "coarse": None},
                 "synapse": {"fine": 0.1, "coarse": None},
             }
         ],

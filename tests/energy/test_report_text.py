@@ -26,7 +26,7 @@ def test_every_cell_is_in_every_rendering():
         for row in table.rows:
             for cell in filter(None, row):
                 assert cell in text(WHOLE)
-                assert re.sub(r"([<])", r"\\\1", cell) in markdown(WHOLE)
+                assert cell in re.sub(r"\\(.)", r"\1", markdown(WHOLE))
 
 
 def test_markdown_rows_have_as_many_cells_as_their_header():
