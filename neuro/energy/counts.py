@@ -17,16 +17,16 @@ from neuro.energy.signals import Signal
 class Counts:
     """How often each kind of operation happened; means are allowed, negatives are not.
 
-    An accumulator begins with the first thing it sums (a bias, a boundary), so a sum of n products
-    is n multiply-accumulates. Columns are disjoint: no operation stands in two of them. Spikes,
-    updates and movement are events beside the arithmetic, which has its own columns.
+    A sum of n products is n multiply-accumulates, and a sum over n spikes n additions, wherever the
+    accumulator begins. Columns are disjoint: no operation stands in two of them. Spikes, updates
+    and movement are events beside the arithmetic, which has its own columns.
 
     Attributes:
         spikes: neurons that fired.
         spikes_in: numbers other than 0 that came over a connection declared to carry spikes.
         synaptic_additions: additions that a spike causes, of one number to one accumulator (AC).
         additions: other additions and subtractions.
-        bias_additions: of a bias to an accumulator that already holds something.
+        bias_additions: of a bias to a sum, where the sum does not begin with it.
         multiplications: products that are not accumulated, other than decays.
         decays: products of a state and a constant.
         resets: additions to (or selections of) a state because its neuron fired.
@@ -124,6 +124,9 @@ class Facts:
         bias: whether there is one.
         dense: synaptic operations at a step, for each sample, were every input active.
         unit: what a spike arrives as; the gain is constant, so it belongs to the weights.
+        folded: it is constant and linear, and acts within the weights or thresholds of its
+            neighbours: nothing is computed here.
+        constant: what comes in does not change over time: computed, and counted, at one step.
         weight_bits: of a weight.
         activation_bits: of a number that goes out.
     """
@@ -143,6 +146,8 @@ class Facts:
     bias: bool = False
     dense: int = 0
     unit: float = 1.0
+    folded: bool = False
+    constant: bool = False
     weight_bits: int = 32
     activation_bits: int = 32
 

@@ -35,32 +35,55 @@ def known_signal(declared: str, where: str) -> Signal:
 
 
 @torch.no_grad()
+def contradictions(x: Tensor, declared: Signal, unit: float = 1.0) -> Tensor:
+    """Return how many values contradict what they are declared to be, a number on their device.
+
+    Binary values are 0 or ``unit``, ternary ones also ``-unit``; graded and real ones are finite.
+    """
+    if declared in ("binary", "ternary"):
+        size = x if declared == "binary" else x.abs()
+        return torch.count_nonzero(x) - torch.count_nonzero(size == unit)
+    if not x.is_floating_point():
+        return x.new_zeros((), dtype=torch.int64)
+    return x.numel() - torch.count_nonzero(torch.isfinite(x))
+
+
+def refuse(number: int, declared: Signal, where: str, unit: float = 1.0) -> None:
+    """Raise if there are contradictions.
+
+    Raises:
+        UsageError: there are.
+    """
+    if not number:
+        return
+    allowed = {
+        "binary": f"are 0 or {unit:g}",
+        "ternary": f"are 0, {unit:g} or {-unit:g}",
+    }.get(declared, "are finite")
+    advice = (
+        ' Declare it "graded" (events with a number each) or "real".'
+        if declared in ("binary", "ternary")
+        else ""
+    )
+    raise UsageError(
+        f"{where}: declared {declared}, so all values {allowed}, but {number} of them "
+        f"{'is' if number == 1 else 'are'} not.{advice}"
+    )
+
+
 def check_signal(x: Tensor, declared: Signal, where: str, *, unit: float = 1.0) -> int:
     """Check that values agree with what they are declared to be; return how many are not 0.
 
-    Binary values are 0 or ``unit``, ternary ones also ``-unit``; graded and real ones are finite.
     Nothing is inferred: a batch of zeros that is declared real stays real.
 
     Args:
         x: of any shape.
-        declared: what ``x`` is said to be.
+        declared: what ``x`` is said to be; see :func:`contradictions`.
         where: whose input it is, for the message.
         unit: what a spike arrives as.
 
     Raises:
         UsageError: values that contradict the declaration.
     """
-    active = int(torch.count_nonzero(x))
-    if declared in ("binary", "ternary"):
-        size = x if declared == "binary" else x.abs()
-        if int(torch.count_nonzero(size == unit)) == active:
-            return active
-        found = x[(x != 0) & (size != unit)].flatten()[0].item()
-        allowed = f"0 or {unit:g}" if declared == "binary" else f"0, {unit:g} or {-unit:g}"
-        raise UsageError(
-            f"{where}: declared {declared}, so values are {allowed}, but one is {found:g}. "
-            'Declare it "graded" (events with a number each) or "real".'
-        )
-    if x.is_floating_point() and not bool(torch.isfinite(x).all()):
-        raise UsageError(f"{where}: declared {declared}, but not all values are finite.")
-    return active
+    refuse(int(contradictions(x, declared, unit)), declared, where, unit)
+    return int(torch.count_nonzero(x))
