@@ -493,6 +493,35 @@ def render_relational(record: dict[str, Any], file: str) -> str:
     )
 
 
+def render_energy_cost(record: dict[str, Any], file: str) -> str:
+    """Return the table of counted passes beside ordinary ones."""
+    rows = []
+    for found in record["workloads"].values():
+        steps = f", T = {found['timesteps']}" if found["timesteps"] > 1 else ""
+        rate, ratio = found["firing_rate"], found["count_over_evaluate"]
+        rows.append(
+            (
+                f"{found['title']}{steps}, B = {found['batch_size']}",
+                NONE if rate is None else f"{100 * rate:.1f} %",
+                *(f"{found['times'][name]['median_ms']:.2f}" for name in ("evaluate", "count")),
+                f"{ratio['median']:.2f} ({ratio['p20']:.2f} to {ratio['p80']:.2f})",
+            )
+        )
+    header = ("network and batch", "firing rate", "evaluate (ms)", "count (ms)", "count / evaluate")
+    return "\n".join(
+        [
+            "#### What counting operations costs",
+            "",
+            table(header, rows),
+            "",
+            f"{source([file], machine_of(record))} Every row: `{record['command']}`. Medians (20th "
+            f"to 80th percentile) of {record['rounds']} interleaved passes in one process, at "
+            "initial weights, on random inputs. A counted pass runs the network once.",
+            "",
+        ]
+    )
+
+
 def _each(render_one: Callable[[dict[str, Any], str], str]) -> Renderer:
     return lambda entries: "\n".join(render_one(record, file) for record, file in entries)
 
@@ -510,6 +539,7 @@ RENDERERS: dict[str, Renderer] = {
     "synapses": _each(render_synapses),
     "relational": _each(render_relational),
     "reasoning-energy": _each(render_reasoning_energy),
+    "energy-cost": _each(render_energy_cost),
     "exports": _each(render_exports),
 }
 """By kind of result, in the order of the section."""
