@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.agreement_table import render_agreement, render_counting
 from benchmarks.command import CheckFailedError, main, say
 from benchmarks.export_table import render_exports
 from benchmarks.grid_result import bars_of
@@ -511,6 +512,8 @@ RENDERERS: dict[str, Renderer] = {
     "relational": _each(render_relational),
     "reasoning-energy": _each(render_reasoning_energy),
     "exports": _each(render_exports),
+    "energy-agreement": _each(render_agreement),
+    "counting": _each(render_counting),
 }
 """By kind of result, in the order of the section."""
 

@@ -2,6 +2,7 @@
 
 from neuro.energy.counts import Counts, Facts, Ledger, layer_norm, linear
 from neuro.energy.estimate import Comparison, Estimate, compare, estimate
+from neuro.energy.network import CountedReadout, count_network, count_readout
 from neuro.energy.prices import PROFILE, Price, Prices, load_prices
 from neuro.energy.signals import SIGNALS, Signal, check_signal
 
@@ -9,6 +10,7 @@ __all__ = [
     "PROFILE",
     "SIGNALS",
     "Comparison",
+    "CountedReadout",
     "Counts",
     "Estimate",
     "Facts",
@@ -18,6 +20,8 @@ __all__ = [
     "Signal",
     "check_signal",
     "compare",
+    "count_network",
+    "count_readout",
     "estimate",
     "layer_norm",
     "linear",
