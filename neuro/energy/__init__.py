@@ -4,6 +4,7 @@ from neuro.energy.account import Account, account, joules, ratio, significant
 from neuro.energy.comparison import Comparison, compare
 from neuro.energy.counts import Counts, Facts, Ledger, layer_norm, linear
 from neuro.energy.measured import Meter, measure
+from neuro.energy.network import CountedReadout, count_network, count_readout
 from neuro.energy.placement import PlacementTerms, placement_terms
 from neuro.energy.prices import PROFILE, check_kinds, energy_profile, energy_profiles
 from neuro.energy.report import Report, report
@@ -16,6 +17,7 @@ __all__ = [
     "SIGNALS",
     "Account",
     "Comparison",
+    "CountedReadout",
     "Counts",
     "Facts",
     "Interval",
@@ -30,6 +32,8 @@ __all__ = [
     "check_kinds",
     "check_signal",
     "compare",
+    "count_network",
+    "count_readout",
     "energy_profile",
     "energy_profiles",
     "joules",

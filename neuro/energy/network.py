@@ -7,6 +7,7 @@ they cost, and :mod:`neuro.energy.neuron_counts` for neurons.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,7 +22,16 @@ from neuro.layers import INPUT, Network
 from neuro.layers.network import Weights
 
 
-@torch.no_grad()
+class CountedReadout(NamedTuple):
+    """What a network did and said.
+
+    ``logits``: ``(B, m)``, mean over time steps, as of :meth:`neuro.layers.Network.run`.
+    """
+
+    ledger: Ledger
+    logits: Tensor
+
+
 def count_network(
     network: Network,
     steps: Sequence[Tensor],
@@ -55,46 +65,74 @@ def count_network(
         UsageError: no steps; values that contradict what they are declared to be; a module or a
             neuron whose operations are not known.
     """
+    return count_readout(network, steps, signal=signal, per_step=per_step, others=others).ledger
+
+
+@torch.no_grad()
+def count_readout(
+    network: Network,
+    steps: Sequence[Tensor],
+    *,
+    signal: Signal = "real",
+    per_step: bool = False,
+    others: CountModule | None = None,
+) -> CountedReadout:
+    """Count as :func:`count_network` does, and return what the network says, too."""
     if not steps:
         raise UsageError("a network is counted over at least one time step, got none.")
     constant = len(steps) > 1 and all(x is steps[0] for x in steps)
     weights = network.effective_weights()
-    surroundings = Surroundings.of(network, known_signal(signal, "count_network"), constant)
-    carried = surroundings.streams
-    counters = _counters(network, surroundings, weights, others)
+    around = Surroundings.of(network, known_signal(signal, "count_network"), constant)
+    counters = _counters(around, weights, others)
     wrong: dict[str, Amount] = {}
-    state = network.initial_state(len(steps[0]), steps[0].device)
     tallies = [Tally() for _ in range(len(steps) if per_step else 1)]
+    state = network.initial_state(len(steps[0]), steps[0].device)
+    total: Tensor | None = None
     for number, x in enumerate(steps):
         values, state = network.advance(x, state, weights)
-        sent = Sent(values, carried)
-        if not (number and constant):
+        logits = values[network.output]
+        total = logits if total is None else total + logits
+        sent = Sent(values, around.streams)
+        if number == 0 or not constant:
             sent.examine(INPUT)
-        tally = tallies[number if per_step else 0]
         for name, counter in counters.items():
-            if not (number and carried[name].constant):
-                tally.add(name, counter.count(sent))
+            if number == 0 or not around.streams[name].constant:
+                tallies[number if per_step else 0].add(name, counter.count(sent))
         for origin, found in sent.contradictions.items():
             wrong[origin] = wrong.get(origin, 0) + found
-    for origin, total in wrong.items():
-        stream = carried[origin]
-        where = "the network's input" if origin == INPUT else origin
-        refuse(int(total), stream.signal, where, stream.unit)
+    _refuse_wrong(around, wrong)
+    assert total is not None
     facts = {name: counter.facts() for name, counter in counters.items()}
     driven = frozenset(name for name, counter in counters.items() if counter.driven)
-    batch = len(steps[0])
-    by_step = [Ledger(_counted(tally, facts), driven, facts, samples=batch) for tally in tallies]
-    if not per_step:
-        return Ledger(by_step[0].layers, driven, facts, batch, len(steps))
-    layers = {name: sum((step.layers[name] for step in by_step), Counts()) for name in facts}
-    return Ledger(layers, driven, facts, batch, len(steps), tuple(by_step))
+    ledger = _ledger(tallies, facts, driven, len(steps[0]), len(steps), per_step)
+    return CountedReadout(ledger, total / len(steps))
+
+
+def _ledger(
+    tallies: Sequence[Tally],
+    facts: Mapping[str, Facts],
+    driven: frozenset[str],
+    samples: int,
+    timesteps: int,
+    per_step: bool,
+) -> Ledger:
+    """Return the sums as a ledger, with one of each step if tallies are of steps."""
+    by_step = [_counted(tally, facts) for tally in tallies]
+    layers = {name: sum((step[name] for step in by_step), Counts()) for name in facts}
+    steps = tuple(Ledger(step, driven, facts, samples) for step in by_step)
+    return Ledger(layers, driven, facts, samples, timesteps, steps if per_step else ())
+
+
+def _refuse_wrong(around: Surroundings, wrong: Mapping[str, Amount]) -> None:
+    """Raise if values were not what they are declared to be."""
+    for origin, number in wrong.items():
+        stream = around.streams[origin]
+        where = "the network's input" if origin == INPUT else origin
+        refuse(int(number), stream.signal, where, stream.unit)
 
 
 def _counters(
-    network: Network,
-    surroundings: Surroundings,
-    weights: Weights,
-    others: CountModule | None,
+    around: Surroundings, weights: Weights, others: CountModule | None
 ) -> dict[str, NodeCounter]:
     """Return what counts each node.
 
@@ -103,7 +141,7 @@ def _counters(
     """
     unknown = [
         f"{name} ({type(module).__name__})"
-        for name, module in network.nodes.items()
+        for name, module in around.network.nodes.items()
         if not (isinstance(module, KNOWN) or without_arithmetic(name, module))
     ]
     if unknown and others is None:
@@ -112,7 +150,7 @@ def _counters(
             "neuro.layers, or give a function that counts such modules."
         )
     return {
-        name: counter_of(surroundings, name, weights.get(name), others) for name in network.nodes
+        name: counter_of(around, name, weights.get(name), others) for name in around.network.nodes
     }
 
 

@@ -15,12 +15,11 @@ from torch import Tensor, nn
 
 from neuro.energy.counts import Ledger
 from neuro.energy.dispatch import count_module
-from neuro.energy.network import count_network
+from neuro.energy.network import count_readout
 from neuro.energy.prices import energy_profile
 from neuro.energy.record import SCHEMA, Baseline, Subject, check_profiles, make_record
 from neuro.energy.render_html import html
 from neuro.energy.render_text import latex, markdown, text
-from neuro.energy.signals import Signal
 from neuro.energy.tables import comparison, document
 from neuro.errors import DataError, NeuroError, UsageError, nearest
 from neuro.hardware.profile import HardwareProfile
@@ -155,19 +154,14 @@ def report(
         raise UsageError("report: the loader gave no batch to count.")
     subject = Subject(
         what={"run": name or type(model).__name__, "model": type(model).__name__},
-        accuracy=_accuracy(model, batches),
         measure="accuracy",
         parameters=sum(p.numel() for p in model.parameters()),
         **_counted(model, batches, signals),
     )
-    beside = [
-        Baseline(
-            name=each,
-            ledger=_counted(other, batches, None)["ledger"],
-            accuracy=_accuracy(other, batches),
-        )
-        for each, other in (baselines or {}).items()
-    ]
+    beside = []
+    for each, other in (baselines or {}).items():
+        found = _counted(other, batches, None)
+        beside.append(Baseline(name=each, ledger=found["ledger"], accuracy=found["accuracy"]))
     record = make_record(subject, priced, baselines=beside, allow_mixed_kinds=allow_mixed_kinds)
     return Report(record)
 
@@ -175,36 +169,28 @@ def report(
 def _counted(
     model: nn.Module, batches: Sequence[tuple[Any, Tensor | None]], signals: Any
 ) -> dict[str, Any]:
-    """Return the ledger of a model over all batches, and of each."""
+    """Return the ledger of a model over all batches, that of each, and its accuracy."""
     ledgers: list[Ledger] = []
+    right, judged = 0, True
     with _evaluating(model):
-        for inputs, _ in batches:
+        for inputs, targets in batches:
             if isinstance(model, Network):
-                signal: Signal = signals or "real"
-                ledgers.append(
-                    count_network(model, list(inputs), signal=signal, others=count_module)
+                found = count_readout(
+                    model, list(inputs), signal=signals or "real", others=count_module
                 )
+                ledgers.append(found.ledger)
+                logits = found.logits
             else:
                 arguments = inputs if isinstance(inputs, tuple) else (inputs,)
                 ledgers.append(count_module(model, *arguments, signals=signals))
-    return {"ledger": reduce(add, ledgers), "batches": ledgers}
-
-
-@torch.no_grad()
-def _accuracy(model: nn.Module, batches: Sequence[tuple[Any, Tensor | None]]) -> float | None:
-    """Return the share of samples whose largest logit is the target; None without targets."""
-    right = seen = 0
-    with _evaluating(model):
-        for inputs, targets in batches:
+                logits = model(*arguments) if targets is not None else None
             if targets is None:
-                return None
-            if isinstance(model, Network):
-                logits = model.run(list(inputs)).logits
+                judged = False
             else:
-                logits = model(*inputs) if isinstance(inputs, tuple) else model(inputs)
-            right += int((logits.argmax(-1) == targets).sum())
-            seen += len(targets)
-    return right / seen
+                right += int((logits.argmax(-1) == targets).sum())
+    ledger = reduce(add, ledgers)
+    accuracy = right / ledger.samples if judged else None
+    return {"ledger": ledger, "batches": ledgers, "accuracy": accuracy}
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from neuro.encoding import DeltaModulation
 from neuro.energy.counts import Ledger
-from neuro.energy.network import count_network
+from neuro.energy.network import count_readout
 from neuro.energy.record import Subject
 from neuro.energy.signals import Signal
 from neuro.export.run import check_count
@@ -49,9 +49,9 @@ def count_classifier(
     ledgers: list[Ledger] = []
     right = 0
     for steps, targets in sample_batches(session, samples):
-        ledgers.append(count_network(network, steps, signal=signal, per_step=options.per_step))
-        if accuracy is None:
-            right += int((network.run(steps).logits.argmax(1) == targets).sum())
+        found = count_readout(network, steps, signal=signal, per_step=options.per_step)
+        ledgers.append(found.ledger)
+        right += int((found.logits.argmax(1) == targets).sum())
     if accuracy is None:
         accuracy, judged = right / samples, samples
     return Subject(
