@@ -149,48 +149,69 @@ def report(
     """
     priced = [energy_profile(p) if isinstance(p, str | Path) else p for p in profiles]
     check_profiles(priced, allow_mixed_kinds=allow_mixed_kinds)
-    batches = list(loader)
-    if not batches:
+    own, *others = (_Watched(each) for each in (model, *(baselines or {}).values()))
+    for inputs, targets in loader:
+        own.see(inputs, targets, signals)
+        for other in others:
+            other.see(inputs, targets, None)
+    if not own.ledgers:
         raise UsageError("report: the loader gave no batch to count.")
     subject = Subject(
         what={"run": name or type(model).__name__, "model": type(model).__name__},
-        measure="accuracy",
+        ledger=reduce(add, own.ledgers),
+        batches=own.ledgers,
         parameters=sum(p.numel() for p in model.parameters()),
-        **_counted(model, batches, signals),
+        accuracy=own.accuracy,
+        measure="accuracy",
     )
-    beside = []
-    for each, other in (baselines or {}).items():
-        found = _counted(other, batches, None)
-        beside.append(Baseline(name=each, ledger=found["ledger"], accuracy=found["accuracy"]))
+    beside = [
+        Baseline(name=each, ledger=reduce(add, other.ledgers), accuracy=other.accuracy)
+        for each, other in zip(baselines or {}, others, strict=True)
+    ]
     record = make_record(subject, priced, baselines=beside, allow_mixed_kinds=allow_mixed_kinds)
     return Report(record)
 
 
-def _counted(
-    model: nn.Module, batches: Sequence[tuple[Any, Tensor | None]], signals: Any
-) -> dict[str, Any]:
-    """Return the ledger of a model over all batches, that of each, and its accuracy."""
-    ledgers: list[Ledger] = []
-    right, judged = 0, True
-    with _evaluating(model):
-        for inputs, targets in batches:
-            if isinstance(model, Network):
-                found = count_readout(
-                    model, list(inputs), signal=signals or "real", others=count_module
+class _Watched:
+    """A model that is counted batch by batch, and judged where there are targets."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self.ledgers: list[Ledger] = []
+        self._right, self._judged = 0, True
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of samples whose largest logit is the target; None if any had no target."""
+        samples = sum(ledger.samples for ledger in self.ledgers)
+        return self._right / samples if self._judged else None
+
+    @torch.no_grad()
+    def see(self, inputs: Any, targets: Tensor | None, signals: Any) -> None:
+        """Count a batch."""
+        with _evaluating(self._model):
+            if isinstance(self._model, Network):
+                ledger, logits = count_readout(
+                    self._model, list(inputs), signal=signals or "real", others=count_module
                 )
-                ledgers.append(found.ledger)
-                logits = found.logits
             else:
-                arguments = inputs if isinstance(inputs, tuple) else (inputs,)
-                ledgers.append(count_module(model, *arguments, signals=signals))
-                logits = model(*arguments) if targets is not None else None
-            if targets is None:
-                judged = False
-            else:
-                right += int((logits.argmax(-1) == targets).sum())
-    ledger = reduce(add, ledgers)
-    accuracy = right / ledger.samples if judged else None
-    return {"ledger": ledger, "batches": ledgers, "accuracy": accuracy}
+                ledger, logits = self._run(inputs, signals)
+        self.ledgers.append(ledger)
+        if targets is None:
+            self._judged = False
+        else:
+            self._right += int((logits.argmax(-1) == targets).sum())
+
+    def _run(self, inputs: Any, signals: Any) -> tuple[Ledger, Any]:
+        """Count a module and return what it gave, in the one pass that is counted."""
+        given: list[Any] = []
+        hook = self._model.register_forward_hook(lambda *call: given.append(call[2]))
+        try:
+            arguments = inputs if isinstance(inputs, tuple) else (inputs,)
+            ledger = count_module(self._model, *arguments, signals=signals)
+        finally:
+            hook.remove()
+        return ledger, given[0]
 
 
 @contextmanager

@@ -83,6 +83,7 @@ def test_json_is_one_object_of_documented_keys(command, mine):
         assert total["low"] <= total["value"] <= total["high"]
         parts = sum(layer["pj"]["value"] for layer in profile["layers"])
         assert parts == pytest.approx(total["value"])
+        assert all(term["pj"]["value"] >= 0 for term in profile["terms"])
     for name, total in record["totals"].items():
         parts = sum(layer["counts"].get(name, 0) for layer in record["layers"])
         assert parts == pytest.approx(total), name
@@ -132,8 +133,11 @@ def test_an_export_is_counted_as_its_integers_run(command, exported):
     record = json.loads(found.out)
     assert record["what"]["form"] == "export to loihi"
     assert record["what"]["samples"] == 3
-    layers = {layer["name"] for layer in record["profiles"][0]["layers"]}
-    assert layers > {layer["name"] for layer in record["layers"]}  # what the placement adds
+    (profile,) = record["profiles"]
+    parts = sum(layer["pj"]["value"] for layer in profile["layers"])
+    static = {term["name"]: term["pj"]["value"] for term in profile["terms"]}["static power"]
+    assert static > 0
+    assert parts + static == pytest.approx(profile["total_pj"]["value"])  # one core, no messages
     assert command("energy", exported, "--profile", "loihi1").code == 0
 
 
