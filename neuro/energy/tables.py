@@ -133,6 +133,12 @@ def facts(record: Record) -> Iterable[str]:
         f"{what['unit']} counted, {steps} time step{'' if steps == 1 else 's'} each; "
         f"coverage {percent(record['coverage'])}"
     )
+    placed = what.get("placement")
+    if placed:
+        yield (
+            f"placed on {placed['profile']}: chips {placed['chips']}, tiles {placed['tiles']}, "
+            f"cores {placed['cores']}"
+        )
     if record["accuracy"] is not None:
         yield f"{record['measure']} {quality(record['measure'], record['accuracy'])}"
     yield "Operations and energies are means of one of these. Energies are estimates."

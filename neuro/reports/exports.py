@@ -54,7 +54,7 @@ def count_export(path: Path, options: CountOptions) -> Subject:
     accuracy, measure, judged = _answers(export.manifest)
     placement = _placed(export, graph, ran.spikes)
     return Subject(
-        what={**_names(path, export), "accuracy_samples": judged},
+        what={**_names(path, export), "accuracy_samples": judged, "placement": _where(placement)},
         ledger=ledger,
         batches=ran.ledgers,
         accuracy=accuracy,
@@ -99,6 +99,15 @@ def _terms(graph: IntegerGraph, placement: Placement, ledger: Ledger) -> Placeme
     for connection, crossed in zip(graph.connections, of_connections, strict=True):
         counts[connection.target] += crossed
     return placement_terms(placement, counts, timesteps=ledger.timesteps, samples=ledger.samples)
+
+
+def _where(placement: Placement) -> dict[str, Any]:
+    return {
+        "profile": placement.profile,
+        "chips": placement.chips,
+        "cores": len(placement.cores),
+        "tiles": placement.tiles,
+    }
 
 
 def _names(path: Path, export: Export) -> dict[str, Any]:
