@@ -23,8 +23,8 @@ x and y are a layer's input and output over all steps::
 
 Counts are upper bounds: edges, padding and dilation are ignored, and kernel / stride is rounded up.
 
-Source: Lemaire et al. 2022, arXiv 2210.13107, as implemented in spikingjelly 2.0.0, whose numbers it
-reproduces. There a Linear keeps the potentials of all T steps, where its neurons and a Conv keep
+Source: Lemaire et al. 2022, arXiv 2210.13107, as implemented in spikingjelly 2.0.0, whose numbers
+it reproduces. There a Linear keeps the potentials of all T steps, where its neurons and a Conv keep
 those of one; ``linear_keeps_steps=False`` gives it one step like all others.
 """
 
