@@ -67,6 +67,7 @@ _OPTIONAL: dict[str, type | tuple[type, ...]] = {
 }
 _TEXTS = ("inherits", "note", "method", "no_energies")
 _LISTS = ("excludes", "conflicts")
+_INHERITED = ("note", "method", "no_energies", "excludes")
 _FIRST_YEAR = 1950
 
 
@@ -199,8 +200,12 @@ def _read(path: Path, heirs: tuple[Path, ...]) -> HardwareProfile:
     name = content.pop("name", None)
     if not isinstance(name, str) or not name:
         raise ProfileError(f'{path}: expected name = "..." at the top, got {name!r}.')
-    about = {key: _text(path, key, content.pop(key)) for key in _TEXTS if key in content}
-    lists = {key: _texts(path, key, content.pop(key)) for key in _LISTS if key in content}
+    about: dict[str, Any] = {
+        key: check(path, key, content.pop(key))
+        for keys, check in ((_TEXTS, _text), (_LISTS, _texts))
+        for key in keys
+        if key in content
+    }
     tables = content.pop("limits", {})
     if not isinstance(tables, dict):
         raise ProfileError(f"{path}: expected tables [limits.<name>], got limits = {tables!r}.")
@@ -210,8 +215,7 @@ def _read(path: Path, heirs: tuple[Path, ...]) -> HardwareProfile:
     if parent is not None:
         base = _read(_place(path, parent), (*heirs, path.resolve()))
         quantities, limits = {**base.quantities, **quantities}, {**base.limits, **limits}
-        about = {key: getattr(base, key) for key in _TEXTS if key != "inherits"} | about
-        lists = {"excludes": base.excludes} | lists
+        about = {key: getattr(base, key) for key in _INHERITED} | about
     if not quantities and not limits:
         raise ProfileError(f"{path}: the profile holds no quantity; expected one table for each.")
     return HardwareProfile(
@@ -219,7 +223,6 @@ def _read(path: Path, heirs: tuple[Path, ...]) -> HardwareProfile:
         MappingProxyType(quantities),
         MappingProxyType(limits),
         **about,
-        **lists,
         file=str(path),
     )
 
@@ -279,9 +282,10 @@ def _quantity(where: str, table: Any) -> Quantity:
     if table["year"] < _FIRST_YEAR:
         raise ProfileError(f"{where}: year = {table['year']}; expected {_FIRST_YEAR} or later.")
     numbers = {key for key, wanted in (_REQUIRED | _OPTIONAL).items() if wanted is _NUMBER}
-    return Quantity(
-        **{key: float(value) if key in numbers else value for key, value in table.items()}
-    )
+    entries: dict[str, Any] = {
+        key: float(value) if key in numbers else value for key, value in table.items()
+    }
+    return Quantity(**entries)
 
 
 def _check_entries(where: str, table: dict[str, Any]) -> None:

@@ -192,8 +192,8 @@ def ratio(
     )
     if not below.total[0] > 0:
         raise UsageError(
-            f"Profile {theirs.profile.name} prices nothing of what the other network does, so there "
-            "is no ratio to it. Compare them by a profile that prices both."
+            f"Profile {theirs.profile.name} prices nothing of what the other network does, so "
+            "there is no ratio to it. Compare them by a profile that prices both."
         )
     sides = ((ours, above), (theirs, below))
     families = {
@@ -219,11 +219,11 @@ def joules(
 
 def significant(joules: float) -> str:
     """Write an energy with at most two significant digits: "5.8 mJ"."""
-    for scale, unit in _PREFIXES:
-        if joules >= 0.995 * scale:
-            break
-    rounded = float(f"{joules / scale:.2g}")
-    return f"{rounded:.15g} {unit}" if joules else "0 J"
+    if joules == 0:
+        return "0 J"
+    fits = (prefix for prefix in _PREFIXES if joules >= 0.995 * prefix[0])
+    scale, unit = next(fits, _PREFIXES[-1])
+    return f"{float(f'{joules / scale:.2g}'):.15g} {unit}"
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Which events a profile's quantities price, and how many of them a layer's counts hold.
 
 An arithmetic profile prices additions and multiplications; a neuromorphic one events (a synaptic
-operation, a neuron's update) whose figures hold the memory and arithmetic that go with them; a table
-of processors the work of a dense machine, which skips nothing.
+operation, a neuron's update) whose figures hold the memory and arithmetic that go with them; a
+processor's the work of a dense machine, which skips nothing.
 """
 
 from collections.abc import Callable, Mapping

@@ -23,8 +23,8 @@ x and y are a layer's input and output over all steps::
 
 Counts are upper bounds: edges, padding and dilation are ignored, and kernel / stride is rounded up.
 
-Source: Lemaire et al. 2022, arXiv 2210.13107, as implemented in spikingjelly 2.0.0, whose numbers it
-reproduces. There a Linear keeps the potentials of all T steps, where its neurons and a Conv keep
+Source: Lemaire et al. 2022, arXiv 2210.13107, as implemented in spikingjelly 2.0.0, whose numbers
+it reproduces. There a Linear keeps the potentials of all T steps, where its neurons and a Conv keep
 those of one; ``linear_keeps_steps=False`` gives it one step like all others.
 """
 
@@ -44,6 +44,8 @@ QUEUE = 1000 * WORD
 
 _ADD, _MULTIPLY = "addition_energy", "multiplication_energy"
 _SYNAPSES = ("linear", "convolution")
+RECTIFIER = "Rectifier"
+"""Kind of the layers of a network without spikes that cost nothing in this model."""
 
 
 def lemaire_lines(
@@ -52,7 +54,7 @@ def lemaire_lines(
     """Yield the lines of a sample.
 
     Args:
-        ledger: of a network of Linear, Conv, IF and LIF layers, with its facts.
+        ledger: of a network of Linear, Conv, IF and LIF layers or rectifiers, with its facts.
         prices: of an addition, a multiplication and memories by size.
         linear_keeps_steps: whether a Linear keeps the potentials of all steps.
 
@@ -86,6 +88,8 @@ def _check(ledger: Ledger) -> None:
             leaks = counts.decays in (0, counts.neuron_updates)
             if facts.state != facts.neurons or not leaks:
                 refused.append(f"{name} (neurons other than IF and LIF)")
+        elif facts.kind == RECTIFIER:
+            continue
         elif counts.to_json() or facts.kind == "pooling":
             refused.append(f"{name} ({facts.kind})")
     if refused:

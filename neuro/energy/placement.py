@@ -11,6 +11,7 @@ What happens in a population is shared out over its cores by their neurons, and 
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -56,9 +57,7 @@ class PlacementTerms:
     core_counts: tuple[Counts, ...]
 
 
-def placement_terms(
-    placement: Placement, ledger: Ledger
-) -> PlacementTerms:
+def placement_terms(placement: Placement, ledger: Ledger) -> PlacementTerms:
     """Return the terms of a placement that was given spikes.
 
     Args:
@@ -174,7 +173,7 @@ def _barrier(terms: PlacementTerms, prices: Prices) -> dict[str, float]:
     known = prices.barriers
     if not known:
         return {}
-    for (below, shorter), (above, longer) in zip(known, known[1:], strict=False):
+    for (below, shorter), (above, longer) in pairwise(known):
         if below <= terms.tiles <= above:
             share = (terms.tiles - below) / (above - below)
             return {shorter: 1 - share, longer: share}

@@ -221,8 +221,7 @@ def _beside(subject: Subject, baseline: Baseline, profile: HardwareProfile) -> J
             allow_mixed_kinds=True,  # who reads it chose the profile; own has its technology
         )
     except UsageError as error:
-        nothing = dict.fromkeys(("priced_by", "kinds", "kind", "family", "total_pj", "ratio"))
-        return {"name": profile.name, **nothing, "estimate": True, "reason": str(error)}
+        return {**_no_price(profile, error), "priced_by": None, "ratio": None}
     return {
         **total(account(baseline.ledger, own)),
         "name": profile.name,
@@ -230,6 +229,11 @@ def _beside(subject: Subject, baseline: Baseline, profile: HardwareProfile) -> J
         "ratio": beside.to_json(),
         "reason": None,
     }
+
+
+def _no_price(profile: HardwareProfile, error: UsageError) -> Json:
+    nothing = dict.fromkeys(("kinds", "kind", "family", "total_pj"))
+    return {"name": profile.name, **nothing, "estimate": True, "reason": str(error)}
 
 
 def _break_even(found: Mapping[str, Sequence[BreakEven]]) -> list[Json]:
@@ -263,12 +267,18 @@ def _rule(cost: TrainingCost, profiles: Sequence[HardwareProfile]) -> Json:
         "totals": cost.total.over(batch).to_json(),
         "stored": {name: number / batch for name, number in cost.stored.items()},
         "synaptic_updates": updates,
-        "profiles": [
-            {**total(account(whole, profile)), "on_chip_pj": _on_chip(updates, profile)}
-            for profile in profiles
-        ],
+        "profiles": [_learning(whole, updates, profile) for profile in profiles],
         "reason": None,
     }
+
+
+def _learning(whole: Ledger, updates: float | None, profile: HardwareProfile) -> Json:
+    on_chip = _on_chip(updates, profile)
+    try:
+        found = account(whole, profile)
+    except UsageError as error:
+        return {**_no_price(profile, error), "on_chip_pj": on_chip}
+    return {**total(found), "reason": None, "on_chip_pj": on_chip}
 
 
 def _joined(cost: TrainingCost) -> Ledger:

@@ -25,8 +25,8 @@ from neuro.errors import DataError, NeuroError, UsageError, nearest
 from neuro.hardware.profile import HardwareProfile
 from neuro.layers import Network
 
-DEFAULT_PROFILES = ("horowitz45-fp32", "lemaire45", "loihi1")
-"""None of them measured, so they may stand side by side."""
+DEFAULT_PROFILES = ("horowitz45-fp32", "loihi1")
+"""Neither measured, so they may stand side by side; both price any network of spikes."""
 
 Steps = Tensor | Sequence[Tensor]
 

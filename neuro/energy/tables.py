@@ -360,6 +360,10 @@ def _braced(text: str) -> str:
 
 def labelled(priced: Record) -> str:
     """Write a total with what it is: an estimate, and of which kind."""
+    if priced["total_pj"] is None:
+        return "no price"
+    if not priced["kind"]:
+        return "nothing of it is priced"
     return f"{joules(priced['total_pj']['value'])} (estimate, {priced['kind']})"
 
 

@@ -19,7 +19,6 @@ from neuro.energy.prices import DRAM, Prices
 from neuro.energy.signals import Signal
 from neuro.errors import UsageError
 
-
 SPIKE_BITS = 2
 """Whoever sends no more bits sends spikes, with or without a sign."""
 
@@ -83,9 +82,7 @@ def _address_bits(neurons: int) -> int:
     return max(1, (neurons - 1).bit_length())
 
 
-def _line(
-    layer: str, term: str, prices: Prices, *moved: tuple[float, float]
-) -> Iterator[Line]:
+def _line(layer: str, term: str, prices: Prices, *moved: tuple[float, float]) -> Iterator[Line]:
     """Yield the line of ``moved`` bits, each in a memory of so many bits, if there are any."""
     amounts: dict[str, float] = {}
     for bits, capacity in moved:

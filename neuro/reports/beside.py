@@ -5,18 +5,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
 from neuro.energy.account import account, joules
 from neuro.energy.break_even import BreakEven, Price, break_even
-from neuro.energy.counts import Ledger
-from neuro.energy.dispatch import count_module
+from neuro.energy.counts import Counts, Ledger
 from neuro.energy.network import count_network
 from neuro.energy.prices import energy_profile
 from neuro.energy.record import Baseline
+from neuro.energy.signals import Signal
 from neuro.energy.training import TrainingCost, training_cost
 from neuro.errors import UsageError
 from neuro.hardware import HardwareProfile
 from neuro.layers import Network
+from neuro.layers.low_bits import Quantiser, Rectifier
 from neuro.learning import RULES
 from neuro.models.twin import BASELINES, baseline_bits, baseline_name, baseline_network
 from neuro.reports.baselines import read_baselines, train_baselines
@@ -87,7 +89,31 @@ def count_twin(network: Network) -> Ledger:
     network.eval()
     device = next(network.parameters()).device
     sample = torch.zeros((1, *network.input_shape), device=device)
-    return count_network(network, [sample], others=count_module)
+    return count_network(network, [sample], others=count_rounding)
+
+
+def count_rounding(module: nn.Module, *inputs: Tensor, signals: Sequence[Signal]) -> Ledger:
+    """Count what stands where neurons fired.
+
+    A rectifier is a comparison a number; its gain, a constant, goes into weights. Rounding to few
+    bits is two, for both ends, and a product, from the unit of sums to that of activations; to
+    round is no arithmetic.
+
+    Raises:
+        UsageError: the module is neither.
+    """
+    if not isinstance(module, Rectifier | Quantiser):
+        raise UsageError(f"nothing is known of the operations of a {type(module).__name__}.")
+    rounds = isinstance(module, Quantiser) or module.quantiser is not None
+    (x,) = inputs
+    number = x.numel()
+    counts = Counts(
+        comparisons=number * (2 if rounds else 1),
+        multiplications=number if rounds else 0,
+        activation_reads=number,
+        activation_writes=number,
+    )
+    return Ledger({type(module).__name__: counts}, samples=len(x))
 
 
 def break_even_rates(
@@ -95,14 +121,15 @@ def break_even_rates(
 ) -> dict[str, tuple[BreakEven, ...]]:
     """Return, by profile, the rates at which layers cost what those of the first baseline do.
 
-    A profile that does not price the baseline has none.
+    A profile that does not price the baseline has none, nor has one that is a model of whole
+    networks: its layers have no price of their own.
     """
     if counted.session is None or not baselines:
         return {}
     first, found = baselines[0], {}
     for profile in profiles:
         own = first.profiles.get(profile.name, profile)
-        if joules(first.ledger, own) > 0:
+        if not (profile.method or own.method) and joules(first.ledger, own) > 0:
             found[profile.name] = break_even(
                 counted.session.network,
                 counted.subject.ledger,

@@ -134,6 +134,7 @@ def record(**changes: Any) -> dict[str, Any]:
                             "estimate": True,
                             "total_pj": pj(5000, 4000, 6000),
                             "on_chip_pj": on_chip,
+                            "reason": None,
                         }
                         for name, on_chip in (("fine", None), ("coarse", pj(840, 700, 900)))
                     ],
