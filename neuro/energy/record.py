@@ -19,6 +19,8 @@ from neuro.hardware import HardwareProfile
 
 SCHEMA = 1
 PICO = 1e-12
+PRODUCTS = frozenset({"multiplication_energy", "mac_equivalent_energy"})
+"""What a profile has to price for a total of learning to mean anything."""
 LEARNING = "synaptic_update_stdp_energy"
 """What a chip takes to change a synapse in place."""
 
@@ -275,6 +277,10 @@ def _rule(cost: TrainingCost, profiles: Sequence[HardwareProfile]) -> Json:
 def _learning(whole: Ledger, updates: float | None, profile: HardwareProfile) -> Json:
     on_chip = _on_chip(updates, profile)
     try:
+        if PRODUCTS.isdisjoint(prices_of(profile).constants):
+            raise UsageError(
+                f"Profile {profile.name} prices no products, which most of learning is."
+            )
         found = account(whole, profile)
     except UsageError as error:
         return {**_no_price(profile, error), "on_chip_pj": on_chip}

@@ -42,6 +42,7 @@ class Document:
     title: str
     lines: tuple[str, ...]
     tables: tuple[Table, ...]
+    unpriced: Mapping[str, tuple[str, ...]]
     excluded: Mapping[str, tuple[str, ...]]
     notes: Mapping[str, tuple[str, ...]]
     sources: Mapping[str, tuple[str, ...]]
@@ -49,7 +50,12 @@ class Document:
     @property
     def lists(self) -> Mapping[str, Mapping[str, tuple[str, ...]]]:
         """What stands below the tables, by heading and profile; nothing that is empty."""
-        found = {"Left out": self.excluded, "Notes": self.notes, "Sources": self.sources}
+        found = {
+            "No price": self.unpriced,
+            "Left out": self.excluded,
+            "Notes": self.notes,
+            "Sources": self.sources,
+        }
         return {heading: of for heading, of in found.items() if any(of.values())}
 
 
@@ -64,6 +70,7 @@ def document(record: Record) -> Document:
         title(record["what"]),
         tuple(facts(record)),
         tuple(tables),
+        unpriced(record),
         by_profile(record, "excluded"),
         by_profile(record, "notes"),
         by_profile(record, "citations"),
@@ -104,6 +111,7 @@ def comparison(record: Record) -> Document:
         "Comparison",
         (),
         (table,),
+        {},
         excluded,
         by_profile(record, "notes"),
         by_profile(record, "citations"),
@@ -162,7 +170,8 @@ def totals(record: Record) -> Table:
         ("profile", "estimate and kind", "5 to 95 %", "spread over batches", "of what",
          "with memory"),
         rows,
-        "The band is of the profile's constants alone, drawn within their bounds.",
+        "The band is of the profile's constants alone, drawn within their bounds. A value that its "
+        "source gives as a bound, a minimum say, may lie outside.",
     )  # fmt: skip
 
 
@@ -234,7 +243,7 @@ def baselines(record: Record) -> Table:
                     shown(baseline["bits"]),
                     answer,
                     each["priced_by"] or each["name"],
-                    labelled(each) if priced else f"no price: {each['reason']}",
+                    labelled(each),
                     band(each["total_pj"]) if priced else "-",
                     _ratio(each["ratio"]),
                 )
@@ -292,7 +301,7 @@ def training(record: Record) -> Table:
     rows = []
     for rule, cost in rules.items():
         if cost["reason"] is not None:
-            rows.append((rule, *["-"] * (4 + len(names)), cost["reason"]))
+            rows.append((rule, "not counted", *["-"] * (4 + len(names))))
             continue
         rows.append(
             (
@@ -301,23 +310,32 @@ def training(record: Record) -> Table:
                 number(sum(cost["stored"].values())),
                 number(cost["synaptic_updates"]),
                 *map(labelled, cost["profiles"]),
-                "; ".join(_learning_in_place(cost["profiles"])),
+                "; ".join(_in_place(cost["profiles"])) or "-",
             )
         )
     return Table(
         "Training (estimate)",
-        ("rule", "SynOps", "MACs", "numbers kept", "synaptic updates", *names, ""),
+        (
+            "rule",
+            "SynOps",
+            "MACs",
+            "numbers kept",
+            "synaptic updates",
+            *names,
+            "updates in place",
+        ),
         tuple(rows),
         "Learning from one sample of a batch: forward, error, gradients, feedback and optimiser. "
-        "Numbers kept are what backward or the traces hold between steps. --json has the phases.",
+        "Numbers kept are what backward or the traces hold between steps; updates in place are what "
+        "a chip takes to change synapses, and nothing else of learning. --json has the phases.",
     )
 
 
-def _learning_in_place(profiles: Sequence[Record]) -> Iterable[str]:
+def _in_place(profiles: Sequence[Record]) -> Iterable[str]:
     for each in profiles:
         pj = each["on_chip_pj"]
         if pj is not None:
-            yield f"updates in place on {each['name']}: {joules(pj['value'])} ({band(pj)})"
+            yield f"{joules(pj['value'])} ({band(pj)}; {each['name']})"
 
 
 def sensitivity(profile: Record) -> Table:
@@ -331,6 +349,22 @@ def sensitivity(profile: Record) -> Table:
         ("constant", "total at its low bound", "total at its high bound"),
         rows,
     )
+
+
+def unpriced(record: Record) -> Mapping[str, tuple[str, ...]]:
+    """Return why something has no price, or was not counted."""
+    found: dict[str, dict[str, None]] = {}
+    for baseline in record["baselines"]:
+        for each in baseline["profiles"]:
+            if each["reason"]:
+                found.setdefault(f"{baseline['name']}, {each['name']}", {})[each["reason"]] = None
+    for rule, cost in (record["training"] or {"rules": {}})["rules"].items():
+        if cost["reason"]:
+            found.setdefault(f"training by {rule}", {})[cost["reason"]] = None
+        for each in cost["profiles"]:
+            if each["reason"]:
+                found.setdefault(f"training, {each['name']}", {})[each["reason"]] = None
+    return {what: tuple(reasons) for what, reasons in found.items()}
 
 
 def by_profile(record: Record, key: str) -> Mapping[str, tuple[str, ...]]:

@@ -18,10 +18,12 @@ def test_totals_have_two_digits_a_band_and_a_kind():
     rows = cells(tables.totals(record()))
     assert rows == {
         "fine": (
-            "1.2 nJ (estimate, simulated)", "1 nJ to 2 nJ", "56 pJ", "arithmetic alone", "9 nJ (estimate, simulated)",
+            "1.2 nJ (estimate, simulated)", "1 nJ to 2 nJ", "56 pJ", "arithmetic alone",
+            "9 nJ (estimate, simulated)",
         ),
         "coarse": (
-            "1.2 µJ (estimate, derived)", "1 µJ to 2 µJ", "56 nJ", "arithmetic alone", "9 µJ (estimate, derived)",
+            "1.2 µJ (estimate, derived)", "1 µJ to 2 µJ", "56 nJ", "arithmetic alone",
+            "9 µJ (estimate, derived)",
         ),
     }  # fmt: skip
 
@@ -59,7 +61,7 @@ def test_accuracy_stands_beside_the_energy_of_baselines():
         "ann-fp32", "-", "98.00%", "fine-own", "2.5 nJ (estimate, simulated)", "2 nJ to 4 nJ",
         "0.5 (0.25 to 0.75)",
     )  # fmt: skip
-    assert rows[3][4] == "no price: coarse prices no products"
+    assert rows[3][4] == "no price"
     assert rows[4][:3] == ("qnn-3bit", "3", "not trained; --baselines trains it")
 
 
@@ -74,9 +76,9 @@ def test_training_has_a_row_for_each_rule():
     assert tables.training(record()).rows == (
         (
             "opzo", "3", "15", "12", "7", *["5 nJ (estimate, simulated)"] * 2,
-            "updates in place on coarse: 840 pJ (700 pJ to 900 pJ)",
+            "840 pJ (700 pJ to 900 pJ; coarse)",
         ),
-        ("dkp", "-", "-", "-", "-", "-", "-", "nothing is known of it"),
+        ("dkp", "not counted", "-", "-", "-", "-", "-", "-"),
     )  # fmt: skip
 
 
@@ -115,11 +117,17 @@ def test_counts_are_whole_from_a_hundred_on(value, written):
 
 def test_what_is_left_out_and_noted_stands_by_profile():
     found = tables.document(record()).lists
-    assert list(found) == ["Left out", "Notes", "Sources"]
+    assert list(found) == ["No price", "Left out", "Notes", "Sources"]
+    assert found["No price"] == {
+        "ann-fp32, coarse": ("coarse prices no products",),
+        "qnn-3bit, coarse": ("coarse prices no products",),
+        "training by dkp": ("nothing is known of it",),
+    }
     assert found["Left out"]["fine"] == ("comparisons: 3 a sample without a price",)
     beside = tables.comparison(comparison()).lists["Left out"]
     assert list(beside)[:2] == ["runs/one, fine", "runs/one, coarse"]
-    assert list(tables.document(record(profiles=[])).lists) == []
+    bare = record(profiles=[], baselines=[], training=None)
+    assert list(tables.document(bare).lists) == []
 
 
 def test_sources_become_bibtex_with_keys_of_their_own():

@@ -45,7 +45,9 @@ def test_baselines_have_the_operations_of_their_shapes(run):
     sizes = [64, 12, 10]
     for each in record["baselines"]:
         products = sum(a * b for a, b in pairwise(sizes))
-        assert each["totals"]["macs"] == products
+        if each["bits"] is None:
+            assert each["totals"]["macs"] == products
+        assert 0.9 * products < each["totals"]["macs"] <= products  # weights rounded to 0 are none
         (priced,) = each["profiles"]
         assert priced["priced_by"] == f"horowitz45-{'fp32' if each['bits'] is None else 'int8'}"
         ratio = record["profiles"][0]["total_pj"]["value"] / priced["total_pj"]["value"]
@@ -92,6 +94,8 @@ def test_every_rule_has_its_cost_of_learning(run):
         assert sum(phases) == pytest.approx(cost["totals"].get("macs", 0))
         fp32, chip = cost["profiles"]
         assert fp32["total_pj"]["value"] > 0
+        assert chip["total_pj"] is None
+        assert "prices no products" in chip["reason"]
         assert fp32["on_chip_pj"] is None
         assert (chip["on_chip_pj"] is None) == (rule == "bptt")
     updates = rules["opzo"]["synaptic_updates"]
