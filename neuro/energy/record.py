@@ -187,7 +187,7 @@ def _layers(ledger: Ledger) -> Iterable[Json]:
         }
 
 
-UNCOUNTED = {
+UNCOUNTED: Json = {
     "batch": None,
     "phases": {},
     "totals": {},
@@ -289,7 +289,8 @@ def _learning(whole: Ledger, updates: float | None, profile: HardwareProfile) ->
 
 def _joined(cost: TrainingCost) -> Ledger:
     """Return the layers of all phases side by side, as one ledger of a batch."""
-    layers, facts = {}, {}
+    layers: dict[str, Counts] = {}
+    facts: dict[str, Facts] = {}
     for phase, ledger in cost.phases.items():
         layers |= {f"{phase}: {name}": counts for name, counts in ledger.layers.items()}
         facts |= {f"{phase}: {name}": each for name, each in ledger.facts.items()}

@@ -13,6 +13,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from neuro.energy import tables
+from neuro.energy.lines import MEMORY
 from neuro.energy.tables import Document, Record
 
 FAINTEST = 1e-3
@@ -74,7 +75,8 @@ def _section(record: Record, profile: Record) -> dict[str, Any]:
         "total": tables.labelled(profile),
         "band": tables.band(profile["total_pj"]),
         "layers": _bars(profile["layers"]),
-        "terms": _bars(profile["terms"]),
+        "terms": _bars([each for each in profile["terms"] if not _apart(each)]),
+        "memory": _bars([each for each in profile["terms"] if _apart(each)]),
         "baselines": _beside(record, profile),
         "sensitivity": _swings(profile),
         "scope": profile["scope"],
@@ -82,6 +84,11 @@ def _section(record: Record, profile: Record) -> dict[str, Any]:
         "excluded": profile["excluded"],
         "notes": profile["notes"],
     }
+
+
+def _apart(term: Record) -> bool:
+    """Whether a term is of the memory model, which the total does not hold."""
+    return str(term["name"]).startswith(MEMORY)
 
 
 def _bars(rows: Sequence[Record]) -> list[dict[str, Any]]:

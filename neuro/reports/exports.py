@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from neuro.energy.counts import Counts, Ledger
+from neuro.energy.counts import Ledger
 from neuro.energy.integer import count_integer_graph
-from neuro.energy.placement import PlacementTerms, placement_terms
+from neuro.energy.placement import placement_terms
 from neuro.energy.record import Subject
 from neuro.errors import UsageError
 from neuro.export.folder import Export, Samples, read_export
@@ -59,7 +59,7 @@ def count_export(path: Path, options: CountOptions) -> Subject:
         batches=ran.ledgers,
         accuracy=accuracy,
         measure=measure,
-        placement=_terms(graph, placement, ledger),
+        placement=placement_terms(placement, ledger),
     )
 
 
@@ -86,19 +86,6 @@ def _placed(
     before = export.manifest["placement"]
     chips = before["chips"] if before["packing"] == "tight" else None
     return place(graph, load_profile(target.chip), chips=chips, spikes=spikes)
-
-
-def _terms(graph: IntegerGraph, placement: Placement, ledger: Ledger) -> PlacementTerms:
-    """Return what the placement adds; synapses lie in the cores of the neurons they reach."""
-    layers = list(ledger.layers.values())
-    of_connections, of_populations = (
-        layers[: len(graph.connections)],
-        layers[len(graph.connections) :],
-    )
-    counts: dict[str, Counts] = dict(zip(graph.populations, of_populations, strict=True))
-    for connection, crossed in zip(graph.connections, of_connections, strict=True):
-        counts[connection.target] += crossed
-    return placement_terms(placement, counts, timesteps=ledger.timesteps, samples=ledger.samples)
 
 
 def _where(placement: Placement) -> dict[str, Any]:

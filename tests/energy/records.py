@@ -37,7 +37,10 @@ def profile(name: str, kind: str, scale: float, **changes: Any) -> dict[str, Any
             {"name": "first", "pj": pj(1000 * scale, 900 * scale, 1500 * scale)},
             {"name": "<lif> & 2", "pj": pj(234 * scale, 100 * scale, 500 * scale)},
         ],
-        "terms": [{"name": "additions", "pj": pj(1234 * scale, 1000 * scale, 2000 * scale)}],
+        "terms": [
+            {"name": "additions", "pj": pj(1234 * scale, 1000 * scale, 2000 * scale)},
+            {"name": "memory: weights", "pj": pj(7766 * scale, 7000 * scale, 8000 * scale)},
+        ],
         "sensitivity": [
             {"constant": "addition_energy", "low_pj": 800 * scale, "high_pj": 1900 * scale},
             {"constant": "fixed_energy", "low_pj": 1234 * scale, "high_pj": 1234 * scale},
