@@ -326,8 +326,8 @@ def training(record: Record) -> Table:
         ),
         tuple(rows),
         "Learning from one sample of a batch: forward, error, gradients, feedback and optimiser. "
-        "Numbers kept are what backward or the traces hold between steps; updates in place are what "
-        "a chip takes to change synapses, and nothing else of learning. --json has the phases.",
+        "Numbers kept are what backward or the traces hold between steps; updates in place are "
+        "what a chip takes to change synapses, no more of learning. --json has the phases.",
     )
 
 

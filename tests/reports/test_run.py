@@ -89,7 +89,8 @@ def test_an_export_is_counted_as_it_was_placed(run, tmp_path):
     assert [each.samples for each in found.batches] == [8, 2]
     assert found.placement is not None
     assert (found.placement.cores, found.placement.chips) == (1, 1)
-    assert found.placement.messages == 0  # its routes stay within its only core
+    assert found.placement.messages > 0
+    assert found.placement.hops_east_west == found.placement.hops_north_south == 0  # a single core
     assert count(tmp_path / "e", CountOptions(samples=3)).subject.ledger.samples == 3
 
 
