@@ -128,20 +128,23 @@ class Backpropagation(Batch):
         return self.constant if name == INPUT else self.is_constant(name)
 
     def _store_bits(self) -> None:
-        """With ``recompute``: one bit a spike, whole numbers for what is no spikes."""
+        """With ``recompute``: one bit a spike, whole numbers for what is no spikes.
+
+        A current that stays the same over time is kept, once.
+        """
         network = self.network
-        bits = dense = 0.0
-        dense += prod(network.input_shape) * self._rounds_of(INPUT)
-        again = self.phases["recomputation"]
+        bits, dense = 0, prod(network.input_shape) * self._rounds_of(INPUT)
         for name, module in network.nodes.items():
             numbers = prod(self.shapes[name]) * self._rounds_of(name)
-            readers = len(self._readers(name))
+            readers = self._readers(name)
             if isinstance(module, Spiking):
                 bits += numbers
-            elif readers > 1 or not isinstance(module, Synapse | LinearMap | Add):
+            elif len(readers) > 1 or not isinstance(module, Synapse | LinearMap | Add):
                 dense += numbers
+            elif self.is_constant(name):
+                dense += 0 if all(map(self.is_constant, readers)) else numbers
             elif name != network.output:
                 counts = self.forward.layers[name].to_json()
-                again.add(name, columns=counts)
+                self.phases["recomputation"].add(name, columns=counts)
         self.stored["spikes"] = ceil(bits / 32)
         self.stored["activities"] = dense

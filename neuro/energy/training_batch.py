@@ -128,6 +128,7 @@ class Batch:
         return self.shapes[self.network.sources[name][0]], self.shapes[name]
 
     def neurons(self, name: str) -> int:
+        """Numbers that a node sends, of a sample and step."""
         return prod(self.shapes[name])
 
     def is_constant(self, name: str) -> bool:

@@ -330,7 +330,7 @@ class Online(Batch):
         )
         if self.constant:
             self.stored["currents"] = batch * sum(
-                prod(self.shapes[name]) for name in self.fed_by_input if name in self.shapes
+                self.neurons(name) for name in network.synapse_nodes if self.is_constant(name)
             )
         if isinstance(options, PerturbedOptions) and self.steps[0].device.type == "cpu":
             self.stored["noise"] = sum(neurons.values())

@@ -29,10 +29,14 @@ class Quantiser(nn.Module):
     stays above 0 and an optimiser changes it in proportion, as of thresholds in TQT (Jain et al.,
     "Trained quantization thresholds", MLSys 2020).
 
+    With several rows each has its step, in units of the root mean square of the row, for which
+    gradients take it as a constant: the steps of weights grow as the weights do, however small
+    these were when training began.
+
     Args:
         bits: b >= 1, or >= 2 if signed.
         signed: whether there are numbers below 0.
-        steps: shape of the steps, which broadcasts to what is rounded; one for each row or one.
+        rows: of what is rounded, along its first axis; None for one step in all.
 
     Raises:
         UsageError: bits that leave nothing but 0.
@@ -40,38 +44,39 @@ class Quantiser(nn.Module):
 
     start: Tensor
 
-    def __init__(self, bits: int, *, signed: bool, steps: tuple[int, ...] = ()) -> None:
+    def __init__(self, bits: int, *, signed: bool, rows: int | None = None) -> None:
         super().__init__()
         if bits < 1 + signed:
             kind = "signed" if signed else "unsigned"
             raise UsageError(f"{kind} numbers need at least {1 + signed} bits, got {bits}.")
-        self.bits, self.signed = bits, signed
+        self.bits, self.signed, self.rows = bits, signed, rows
         self.highest = (1 << bits - signed) - 1
         self.lowest = -self.highest if signed else 0
-        self.register_buffer("start", torch.ones(steps))
-        self.log_step = nn.Parameter(torch.zeros(steps))
+        shape = () if rows is None else (rows,)
+        self.register_buffer("start", torch.ones(shape))
+        self.log_step = nn.Parameter(torch.zeros(shape))
 
     def extra_repr(self) -> str:
         return f"bits={self.bits}, signed={self.signed}"
 
-    @property
-    def step(self) -> Tensor:
-        """The steps."""
-        return self.start * self.log_step.exp()
-
     def forward(self, x: Tensor) -> Tensor:
-        return self.whole(x) * self._step_for(x)
+        step = self._learning_step(x)
+        whole: Tensor = _Round.apply(  # type: ignore[no-untyped-call]
+            (x / step).clamp(self.lowest, self.highest)
+        )
+        return whole * step
 
-    def whole(self, x: Tensor) -> Tensor:
-        """Return the whole numbers that ``x`` becomes."""
-        steps = (x / self._step_for(x)).clamp(self.lowest, self.highest)
-        rounded: Tensor = _Round.apply(steps)  # type: ignore[no-untyped-call]
-        return rounded
+    def step(self, x: Tensor) -> Tensor:
+        """Return the steps that ``x`` is rounded to; they broadcast to it."""
+        step = self.start * self.log_step.exp()
+        if self.rows is None:
+            return step
+        return (step * _sizes(x)).view(-1, *[1] * (x.ndim - 1))
 
     @torch.no_grad()
     def fit(self, x: Tensor) -> None:
         """Take the step with the least squared error on ``x``, of 100 up to what cuts nothing."""
-        rows = x.flatten(1) if self.start.ndim else _thinned(x.flatten())[None]
+        rows = _thinned(x.flatten())[None] if self.rows is None else x.flatten(1)
         if not self.signed:
             rows = rows.clamp(min=0)
         largest = rows.abs().amax(1, keepdim=True) / self.highest
@@ -83,14 +88,14 @@ class Quantiser(nn.Module):
             error = rounded.sub_(rows).square_().sum(1, keepdim=True)
             best = torch.where(error < least, step, best)
             least = torch.minimum(error, least)
-        self.start.copy_(best.view_as(self.start))
+        self.start.copy_(best[0, 0] if self.rows is None else best[:, 0] / _sizes(x))
         self.log_step.zero_()
 
-    def _step_for(self, x: Tensor) -> Tensor:
+    def _learning_step(self, x: Tensor) -> Tensor:
         """Return the steps, with the gradient that learning wants."""
-        numbers = x.numel() / self.start.numel() if self.start.ndim else x[0].numel()
+        numbers = x[0].numel()
         share = (numbers * self.highest) ** -0.5
-        step = self.step
+        step = self.step(x)
         return step.detach() + (step - step.detach()) * share
 
 
@@ -163,8 +168,7 @@ def low_bit(synapse: Synapse, bits: int) -> LowBit:
         )
     found: Any = copy.deepcopy(synapse)
     found.__class__ = kind  # all it holds stays as it is
-    outputs, *others = synapse.weight.shape
-    found.quantiser = Quantiser(bits, signed=True, steps=(outputs, *[1] * len(others)))
+    found.quantiser = Quantiser(bits, signed=True, rows=len(synapse.weight))
     found.quantiser.to(synapse.weight)
     found.quantiser.fit(synapse.effective_weight())
     low: LowBit = found
@@ -181,6 +185,13 @@ class _Round(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
         return grad_outputs[0]
+
+
+@torch.no_grad()
+def _sizes(x: Tensor) -> Tensor:
+    """Return the root mean square of each row, 1 for a row of zeros."""
+    sizes = x.flatten(1).square().mean(1).sqrt()
+    return torch.where(sizes > 0, sizes, 1.0)
 
 
 def _thinned(numbers: Tensor) -> Tensor:
