@@ -2,7 +2,7 @@
 
 from neuro.energy.counts import Counts, Facts, Ledger, layer_norm, linear
 from neuro.energy.estimate import Comparison, Estimate, compare, estimate
-from neuro.energy.network import CountedReadout, count_network, count_readout
+from neuro.energy.network import CountedReadout, NetworkCounter, count_network
 from neuro.energy.prices import PROFILE, Price, Prices, load_prices
 from neuro.energy.signals import SIGNALS, Signal, check_signal
 
@@ -15,13 +15,13 @@ __all__ = [
     "Estimate",
     "Facts",
     "Ledger",
+    "NetworkCounter",
     "Price",
     "Prices",
     "Signal",
     "check_signal",
     "compare",
     "count_network",
-    "count_readout",
     "estimate",
     "layer_norm",
     "linear",
