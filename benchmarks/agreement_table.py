@@ -64,8 +64,8 @@ def render_counting(record: dict[str, Any], file: str) -> str:
             table(header, rows),
             "",
             f"{source([file], machine_of(record))} Every row: `{record['command']}`. Medians of "
-            f"{record['rounds']} interleaved passes over a batch of {record['batch_size']}; ratios "
-            "(20th to 80th percentile) within a round.",
+            f"{record['rounds']} interleaved passes over {record['batches']} batches of "
+            f"{record['batch_size']}; ratios (20th to 80th percentile) within a round.",
             "",
         ]
     )

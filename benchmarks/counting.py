@@ -1,6 +1,6 @@
 """What counting operations costs: an evaluation pass that counts over one that does not.
 
-Both run the same batch through the same network, in turns. Counting may take at most 1.3 times as
+Both run the same batches through the same network, in turns. Counting may take at most 1.3 times as
 long.
 """
 
@@ -14,7 +14,7 @@ from benchmarks.command import CheckFailedError, main, say
 from benchmarks.interleaved import ratios, summary, take_turns
 from benchmarks.records import RESULTS, options_given, origin, read_result, write_result
 from benchmarks.speed import WORKLOADS, Workload, draw_frames, draw_network
-from neuro.energy import Signal, count_network
+from neuro.energy import NetworkCounter, Signal
 from neuro.models import Conv9, ResNet18
 from neuro.training.memory import tune_malloc
 
@@ -36,7 +36,8 @@ def counting(
     rounds: int = 15,
     warm_up: int = 2,
     threads: int = 1,
-    batch_size: int = 32,
+    batch_size: int = 64,
+    batches: int = 2,
     results: Path | None = None,
     check: bool = False,
 ) -> None:
@@ -52,6 +53,8 @@ def counting(
         CPU threads.
     batch_size
         Samples in a batch.
+    batches
+        Batches in a pass.
     results
         Result file; default benchmarks/results/counting.json.
     check
@@ -65,10 +68,15 @@ def counting(
     torch.set_num_threads(threads)
     measured = {}
     for name, workload in NETWORKS.items():
-        measured[name] = measure(workload, rounds, warm_up, batch_size)
+        measured[name] = measure(workload, rounds, warm_up, batch_size, batches)
         say(f"{name}: {measured[name]['over_evaluation']['median']:.2f}")
     options = options_given(
-        counting, rounds=rounds, warm_up=warm_up, threads=threads, batch_size=batch_size
+        counting,
+        rounds=rounds,
+        warm_up=warm_up,
+        threads=threads,
+        batch_size=batch_size,
+        batches=batches,
     )
     record = {
         **origin(["python", "-m", "benchmarks.counting", *options]),
@@ -76,13 +84,16 @@ def counting(
         "malloc": malloc.reason,
         "rounds": rounds,
         "batch_size": batch_size,
+        "batches": batches,
         "networks": measured,
     }
     write_result(file, record)
     check_limit(record)
 
 
-def measure(workload: Workload, rounds: int, warm_up: int, batch_size: int) -> dict[str, Any]:
+def measure(
+    workload: Workload, rounds: int, warm_up: int, batch_size: int, batches: int
+) -> dict[str, Any]:
     """Time one network."""
     generator = torch.Generator().manual_seed(0)
     network = draw_network(workload, generator).eval()
@@ -90,10 +101,13 @@ def measure(workload: Workload, rounds: int, warm_up: int, batch_size: int) -> d
     signal: Signal = "real" if workload.frames == "same" else "binary"
 
     def evaluate() -> None:
-        network.run(frames)
+        for _ in range(batches):
+            network.run(frames)
 
     def count() -> None:
-        count_network(network, frames, signal=signal)
+        counter = NetworkCounter(network, signal=signal)
+        for _ in range(batches):
+            counter.count(frames)
 
     seconds = take_turns({"evaluation": evaluate, "counting": count}, rounds, warm_up)
     return {

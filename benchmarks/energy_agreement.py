@@ -354,9 +354,9 @@ def neurobench_rows(name: str, case: Case, found: dict[str, float] | None) -> li
             "",
         ),
         "ActivationSparsity": (
-            1 - spiking / updates,
+            (updates - spiking) / updates,
             "spikes",
-            1 - spiking / updates,
+            (updates - spiking) / updates,
             "",
         ),
         "MembraneUpdates": (

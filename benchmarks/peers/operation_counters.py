@@ -59,15 +59,15 @@ def neurobench_counts(network: Network, steps: Sequence[Tensor]) -> dict[str, fl
     synaptic = SynapticOperations()(model, outputs, given)
     neurons = NeuronOperations()(model, outputs, given)
     found = {
-        **{name: float(number) * batch for name, number in synaptic.items()},
-        "ConnectionSparsity": float(ConnectionSparsity()(model)),
-        "ParameterCount": float(ParameterCount()(model)),
-        "ActivationSparsity": float(ActivationSparsity()(model, outputs, given)),
-        "MembraneUpdates": float(MembraneUpdates()(model, outputs, given)) * batch,
-        "NeuronOperations": float(neurons["Effective Neuron Ops"]) * batch,
+        **{name: round(number * batch) for name, number in synaptic.items()},
+        "ConnectionSparsity": ConnectionSparsity()(model),
+        "ParameterCount": ParameterCount()(model),
+        "ActivationSparsity": ActivationSparsity()(model, outputs, given),
+        "MembraneUpdates": round(MembraneUpdates()(model, outputs, given) * batch),
+        "NeuronOperations": round(neurons["Effective Neuron Ops"] * batch),
     }
     model.cleanup_hooks()
-    return {name: round(number, 6) for name, number in found.items()}
+    return found
 
 
 @torch.no_grad()
@@ -79,7 +79,7 @@ def spikingjelly_counts(network: Network, steps: Sequence[Tensor]) -> dict[str, 
     with op_counter.DispatchCounterMode(list(counters.values())):
         for x in steps:
             _, state = network.advance(x, state, weights)
-    return {name: float(counter.get_total()) for name, counter in counters.items()}
+    return {name: counter.get_total() for name, counter in counters.items()}
 
 
 def _rebuilt(module: nn.Module) -> nn.Module:

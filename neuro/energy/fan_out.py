@@ -23,8 +23,16 @@ from neuro.layers.linear_maps import upsample
 from neuro.layers.quantised import QuantisedSynapse
 
 
+def whole(weight: Tensor) -> bool:
+    """Tell whether no weight is 0."""
+    return weight.numel() > 0 and bool(weight.abs().min() > 0)
+
+
+@torch.no_grad()
 def linear_fan_out(weight: Tensor) -> Tensor:
     """Return ``[in]``, float64, of a matrix ``[out, in]``."""
+    if whole(weight):
+        return weight.new_full((weight.shape[1],), len(weight), dtype=torch.float64)
     return torch.count_nonzero(weight, dim=0).double()
 
 
@@ -50,18 +58,24 @@ def convolution_fan_out(
         dilation: rows, columns.
         groups: of channels.
     """
-    joined = (weight != 0).double()
-    everywhere = joined.new_ones((1, *output_shape))
+    channels, outputs, joined = input_shape[0], output_shape[0], (weight != 0).double()
+    same = weight.dtype != torch.bool and whole(weight)
+    if same:  # one channel stands for all
+        channels, outputs, joined, groups = 1, 1, joined[:1, :1], 1
     found = conv2d_input(
-        (1, *input_shape),
+        (1, channels, *input_shape[1:]),
         joined,
-        everywhere,
+        joined.new_ones((1, outputs, *output_shape[1:])),
         stride=tuple(stride),
         padding=tuple(padding),
         dilation=tuple(dilation),
         groups=groups,
-    )
-    return found[0].round()  # whole numbers, which an algorithm for speed may miss by rounding
+    )[0].round()  # whole numbers, which an algorithm for speed may miss by rounding
+    if same:
+        found = (found * (output_shape[0] * weight.shape[1] // input_shape[0])).expand(
+            tuple(input_shape)
+        )
+    return found
 
 
 def synapse_fan_out(

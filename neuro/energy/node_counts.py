@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from neuro.energy.counts import Facts, Ledger
-from neuro.energy.fan_out import before_map, synapse_fan_out
+from neuro.energy.fan_out import before_map, synapse_fan_out, whole
 from neuro.energy.neuron_counts import neuron_cost
 from neuro.energy.sent import Amount, Columns, Sent
 from neuro.energy.signals import Signal
@@ -102,6 +102,7 @@ class SynapseCounter(NodeCounter):
         self.dense = int(self.reached.sum() if self.reached.ndim else self.reached * origins)
         silence = self.synapse.silence if isinstance(self.synapse, QuantisedSynapse) else None
         self.biased = self.synapse.bias is not None or silence is not None
+        self.weights = weight.numel() if whole(weight) else int(torch.count_nonzero(weight))
         self.driven = self.stream.events and not (self.biased or self.stream.constant)
 
     def count(self, sent: Sent) -> Columns:
@@ -137,7 +138,7 @@ class SynapseCounter(NodeCounter):
         )
         return replace(
             self.common("convolution" if windows else "linear"),
-            weights=int(torch.count_nonzero(self.weight)),
+            weights=self.weights,
             kernel=tuple(shape[2:]),
             stride=tuple(convolution.stride) if isinstance(convolution, nn.Conv2d) else (),
             groups=convolution.groups if isinstance(convolution, nn.Conv2d) else 1,
@@ -159,7 +160,7 @@ class NeuronCounter(NodeCounter):
 
     def count(self, sent: Sent) -> Columns:
         updates = sent.batch * self.outputs
-        current = sent.values[self.sources[0]]
+        current = self.sources[0]
         moved = {
             "neuron_updates": updates,
             "additions": updates * self.cost.additions,
@@ -171,15 +172,14 @@ class NeuronCounter(NodeCounter):
         if not self.spiking:
             return {
                 **moved,
-                "active_updates": torch.count_nonzero(current),
+                "active_updates": sent.active(current, None),
                 "activation_writes": updates,
             }
         fired = sent.number(self.name)
-        active = torch.logical_or(current, sent.active(self.name))
         return {
             **moved,
             "spikes": fired,
-            "active_updates": torch.count_nonzero(active),
+            "active_updates": sent.active(current, self.name),
             "comparisons": updates * self.cost.comparisons,
             "resets": fired * self.cost.resets,
             "activation_writes": fired,

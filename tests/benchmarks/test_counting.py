@@ -13,7 +13,7 @@ TINY = Workload("tiny", MLP(norm="none", hidden=(12, 8)), (6,), "different", 2.0
 
 
 def test_both_passes_are_timed():
-    found = measure(TINY, rounds=2, warm_up=1, batch_size=3)
+    found = measure(TINY, rounds=2, warm_up=1, batch_size=3, batches=2)
     assert list(found["times"]) == ["evaluation", "counting"]
     assert found["over_evaluation"]["median"] > 0
 
