@@ -26,6 +26,7 @@ from neuro.energy.declarations import (
     input_names,
 )
 from neuro.energy.module_rows import ATTENTION, Row, Rows
+from neuro.energy.move_rules import LITERALS
 from neuro.energy.operator_call import Call, Counted, Rule, tensors_in
 from neuro.energy.operator_rules import RULES
 from neuro.energy.product_rules import EVENTS
@@ -140,6 +141,11 @@ class _Counting(TorchDispatchMode):
         events = numbers = 0
         for tensor, signal in declared_tensors(value, declared, where):
             extent = None if is_whole(tensor) else Extent.of(tensor)
+            if extent is not None and extent.end - extent.first > max(1, tensor.numel()):
+                raise UsageError(
+                    f"{where}: declared {signal}, but its numbers lie among others in memory, "
+                    "which would be taken for the same. Pass them on by .contiguous()."
+                )
             self._marks.put(tensor, Mark(carries=signal, extent=extent))
             if signal in EVENTS:
                 events += int(torch.count_nonzero(tensor))
@@ -238,7 +244,7 @@ class _Counting(TorchDispatchMode):
         if rule.moves:
             # what constants alone were written to is one
             written = [mark for mark in known if mark.carries != "silent"]
-            constant = call.name == "aten::arange" or (
+            constant = call.name in LITERALS or (
                 bool(written) and all(mark.constant for mark in written)
             )
             if not _are_views(call):
@@ -265,8 +271,10 @@ class _Counting(TorchDispatchMode):
         if folding:
             _fold(known[0], row, counted, call.out.numel())
             return None
-        weight = counted.facts.get("weight")
-        row.add(kind, counted, None if weight is None else self._marks.key(weight))
+        row.add(kind, counted)
+        for weight in tensors_in(counted.facts.get("weight")):
+            source = self._marks.of(weight).parameters or storage_of(weight)
+            row.add_weight((source, weight.storage_offset(), weight.shape), weight)
         return row if kind in _FOLDED_INTO else None
 
     def _folds(self, call: Call, known: Sequence[Mark]) -> bool:
@@ -289,7 +297,7 @@ class _Counting(TorchDispatchMode):
                 mark.withheld = None
 
     def _with_movement(self, call: Call, counted: Counted) -> dict[str, float]:
-        """Return the columns, each operand read and the result written where a rule says nothing."""
+        """Return the columns; if a rule is silent, operands are read and the result is written."""
         columns = dict(counted.columns)
         if not any(name.endswith(("_reads", "_writes")) for name in columns):
             for operand in call.operands:

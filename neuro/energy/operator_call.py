@@ -20,7 +20,7 @@ class Counted(NamedTuple):
     Attributes:
         columns: of it.
         facts: fields of :class:`neuro.energy.Facts` that it tells, ``dense`` as a total of the
-            call; ``weight`` is the tensor that holds the weights.
+            call; ``weight`` is the tensor, or tensors, with the weights.
         driven: whether all of it goes with the spikes.
     """
 

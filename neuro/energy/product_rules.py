@@ -55,9 +55,7 @@ def product(
     weight = next((tensor for tensor, _ in operands if call.constant(tensor)), None)
     uses = met if events else dense
     active = float(sum(int(torch.count_nonzero(tensor)) for tensor, _ in events))
-    real = [
-        tensor for tensor, signal in operands if signal not in EVENTS and tensor is not weight
-    ]
+    real = [tensor for tensor, signal in operands if signal not in EVENTS and tensor is not weight]
     columns: Columns = {
         "weight_reads": biases + (0 if weight is None else uses),
         "activation_reads": active + sum(tensor.numel() for tensor in real),
@@ -112,9 +110,7 @@ def matrices(
 def _there(call: Call, operand: Tensor, axis: int, signal: Signal) -> Tensor:
     """Return how many numbers along an axis are there, by the inner one: ``[..., K]``, float64."""
     if call.constant(operand):
-        return call.keep(
-            operand, axis, lambda: torch.count_nonzero(operand, dim=axis).double()
-        )
+        return call.keep(operand, axis, lambda: torch.count_nonzero(operand, dim=axis).double())
     if signal in EVENTS:
         return torch.count_nonzero(operand, dim=axis).double()
     inner = operand.shape[-1] if axis == -2 else operand.shape[-2]
@@ -284,6 +280,7 @@ def _lstm_layer(call: Call) -> Counted:
         {
             **heard.facts,
             "kind": "recurrent",
+            "weight": (into, within),
             "dense": steps * into.numel() + own["macs"],
             "bias": bool(call.argument("has_biases")),
         },
