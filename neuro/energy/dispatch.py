@@ -32,6 +32,7 @@ from neuro.energy.operator_rules import RULES
 from neuro.energy.product_rules import EVENTS
 from neuro.energy.tensor_marks import (
     UNMARKED,
+    Carried,
     Extent,
     Mark,
     Marks,
@@ -116,11 +117,11 @@ def count_module(
     return counting.rows.ledger(samples, timesteps, states.kept(samples))
 
 
-class _Counting(TorchDispatchMode):
+class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts every operator that runs."""
 
     def __init__(self, module: nn.Module, rules: Mapping[str, Rule], fold: bool) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.rows = Rows(module)
         self._rules = rules
         self._fold = fold
@@ -227,20 +228,22 @@ class _Counting(TorchDispatchMode):
         result = func(*args, **kwargs)
         outputs = tuple(tensors_in(result))
         call = Call(name, func._schema, args, kwargs, outputs, self._marks)
-        if rule is None or any(each.is_complex() for each in (*call.operands, *outputs)):
+        known = [self._marks.of(each) for each in call.operands]
+        constant = bool(known) and all(mark.constant for mark in known)
+        if constant and not (rule and (rule.draws or rule.moves)):
+            self._mark(call, "real", known, constant)
+        elif rule is None or any(each.is_complex() for each in (*call.operands, *outputs)):
             self._unknown[name, self._paths[-1]] += 1
         elif outputs:
-            self._take(call, rule)
+            self._take(call, rule, known)
         return result
 
     def _name(self, func: Any) -> str:
         name: str = func._schema.name
         return name if name in self._rules else name.removesuffix("_")
 
-    def _take(self, call: Call, rule: Rule) -> None:
+    def _take(self, call: Call, rule: Rule, known: Sequence[Mark]) -> None:
         """Count a call, and mark what came of it."""
-        known = [self._marks.of(each) for each in call.operands]
-        constant = bool(known) and all(mark.constant for mark in known) and not rule.draws
         if rule.moves:
             # what constants alone were written to is one
             written = [mark for mark in known if mark.carries != "silent"]
@@ -249,11 +252,10 @@ class _Counting(TorchDispatchMode):
             )
             if not _are_views(call):
                 self._read(known)
-            self._mark(call, rule, known, constant)
-        elif constant:
-            self._mark(call, rule, known, constant)
+            self._mark(call, rule.sends(call), known, constant)
         else:
-            self._mark(call, rule, known, constant, self._count(call, rule, known))
+            row = self._count(call, rule, known)
+            self._mark(call, rule.sends(call), known, False, row)
 
     def _count(self, call: Call, rule: Rule, known: Sequence[Mark]) -> Row | None:
         """Add a call to its row; return the row if what it made is a product."""
@@ -310,28 +312,25 @@ class _Counting(TorchDispatchMode):
     def _mark(
         self,
         call: Call,
-        rule: Rule,
+        carries: Carried,
         known: Sequence[Mark],
         constant: bool,
         row: Row | None = None,
     ) -> None:
         """Note what the results of a call are."""
         shared = {storage_of(each) for each in call.operands}
-        carries = rule.sends(call)
         parameters: frozenset[str] = frozenset()
         if constant:
             parameters = parameters.union(*(mark.parameters for mark in known))
         for output in call.outputs:
             mark = Mark(carries, constant, parameters, row)
-            if storage_of(output) not in shared and not call.schema.is_mutable:
-                if mark != UNMARKED:
-                    self._marks.put(output, mark)
-            elif call.schema.is_mutable:
-                if not is_whole(output):
-                    before = self._marks.of(output)
-                    mark.carries = together([before.carries, carries])
-                    mark.constant = constant and (before.constant or before.carries == "silent")
-                    mark.product = None
+            fresh = storage_of(output) not in shared
+            if call.schema.is_mutable and not is_whole(output):
+                before = self._marks.of(output)
+                mark.carries = together([before.carries, carries])
+                mark.constant = constant and (before.constant or before.carries == "silent")
+                mark.product = None
+            if mark != UNMARKED if fresh else call.schema.is_mutable or call.name in LITERALS:
                 self._marks.put(output, mark)
 
 

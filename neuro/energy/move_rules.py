@@ -16,7 +16,7 @@ VIEWS = (
     "unsafe_split_with_sizes unsqueeze view view_as_real"
 )
 COPIES = (
-    "_to_copy _unsafe_index cat channel_shuffle clone col2im_view contiguous copy flip gather "
+    "_to_copy _unsafe_index cat channel_shuffle clone contiguous copy flip gather "
     "im2col index index_select masked_select narrow_copy native_channel_shuffle permute_copy "
     "pixel_shuffle pixel_unshuffle reflection_pad1d reflection_pad2d reflection_pad3d repeat "
     "repeat_interleave replication_pad1d replication_pad2d replication_pad3d resize roll "

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -105,7 +105,7 @@ class Call:
     def signal(self, tensor: Tensor) -> Signal:
         """Return what a tensor was declared to carry; zeros of no origin are real numbers."""
         carries = self.marks.of(tensor).carries
-        return "real" if carries == "silent" else cast(Signal, carries)
+        return "real" if carries == "silent" else carries
 
     def constant(self, operand: Any) -> bool:
         """Tell whether an operand is a number or made of constants alone."""

@@ -9,8 +9,6 @@ An operator is looked up in :data:`RULES` by its name. One that is not there is 
 into others, or refused.
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
@@ -189,7 +187,7 @@ _ELEMENTWISE: dict[str, Rule] = {
 
 
 def _drawn() -> dict[str, Rule]:
-    count: Callable[[Call], Columns] = _per_number("noise", functions=1).count
+    count = _per_number("noise", functions=1).count
     return {name: Rule("noise", count, draws=True) for name in DRAWS.split()}
 
 

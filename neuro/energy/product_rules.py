@@ -91,16 +91,14 @@ def matrices(
     """Count ``left @ right``, ``[..., M, K]`` with ``[..., K, N]``, batches alike."""
     told = signals or (call.signal(left), call.signal(right))
     rows, columns, batch = left.shape[-2], right.shape[-1], prod(left.shape[:-2])
-    there = [_there(call, left, -2, told[0]), _there(call, right, -1, told[1])]
-    whole = [
-        each if call.constant(operand) else torch.full_like(each, operand.shape[axis])
-        for each, operand, axis in ((there[0], left, -2), (there[1], right, -1))
-    ]
+    on_left, on_right = _there(call, left, -2, told[0]), _there(call, right, -1, told[1])
+    all_left = on_left if call.constant(left) else torch.full_like(on_left, rows)
+    all_right = on_right if call.constant(right) else torch.full_like(on_right, columns)
     return product(
         call,
         ((left, told[0]), (right, told[1])),
-        met=_paired(*there, batch),
-        dense=_paired(*whole, batch),
+        met=_paired(on_left, on_right, batch),
+        dense=_paired(all_left, all_right, batch),
         outputs=batch * rows * columns,
         biases=biases,
         channels=columns if call.constant(right) else rows,
@@ -230,7 +228,7 @@ def softmax(rows: float, size: int) -> Columns:
 def _attention(call: Call) -> Counted:
     """``softmax(Q K^T / sqrt(E) + mask) V``: products, and a softmax of every score."""
     query, key, value = (call.argument(name) for name in ("query", "key", "value"))
-    signals = tuple(call.signal(each) for each in (query, key, value))
+    signals = (call.signal(query), call.signal(key), call.signal(value))
     for place, each in enumerate((query, key, value)):
         if place and each.shape[-3] != query.shape[-3]:  # heads that several queries share
             each = each.repeat_interleave(query.shape[-3] // each.shape[-3], -3)

@@ -28,7 +28,7 @@ class Extent(NamedTuple):
     @classmethod
     def of(cls, tensor: Tensor) -> "Extent":
         """Return that of a tensor."""
-        first = tensor.storage_offset()
+        first = int(tensor.storage_offset())
         steps = zip(tensor.shape, tensor.stride(), strict=True)
         return cls(first, first + 1 + sum((size - 1) * stride for size, stride in steps))
 
@@ -83,7 +83,8 @@ class Marks:
         """Replace what is known of a tensor and all its views; of a part, beside what is there."""
         if tensor.layout is not torch.strided:
             return
-        reference = StorageWeakRef(tensor.untyped_storage())
+        storage = tensor.untyped_storage()
+        reference = StorageWeakRef(storage)  # type: ignore[no-untyped-call]
         before = self._found.get(reference.cdata, (reference, []))[1] if mark.extent else []
         others = [each for each in before if each.extent != mark.extent]
         self._found[reference.cdata] = (reference, [*others, mark])
