@@ -34,6 +34,7 @@ from neuro.energy.tensor_marks import (
     UNMARKED,
     Carried,
     Extent,
+    Kept,
     Mark,
     Marks,
     is_whole,
@@ -46,7 +47,6 @@ _FOLDED_INTO = ("linear", "convolution")
 _BATCH_NORMS = ("batch_norm", "batch_norm_legit", "batch_norm_legit_no_training")
 
 
-@torch.no_grad()
 def count_module(
     module: nn.Module,
     *inputs: Any,
@@ -93,49 +93,92 @@ def count_module(
         UsageError: an operator has no rule (all of them are listed, with where they were called);
             the module is in training mode; a declaration names nothing, or values contradict it.
     """
-    training = [path or "itself" for path, each in module.named_modules() if each.training]
-    if training:
-        raise UsageError(
-            f"count_module: {type(module).__name__} is in training mode ({training[0]}), in which "
-            "numbers are dropped at random or normalised by the batch. Call module.eval() first."
-        )
-    names = input_names(module, inputs)
-    declared = declare(module, names, signals)
-    counting = _Counting(module, RULES | dict(rules or {}), fold_normalisation)
-    counting.take_constants(module, constants)
-    for name, value in zip(names, inputs, strict=False):
-        counting.take_declared(value, declared(name, None), f"input {name}")
-    states = _Buffers(module)
-    with ExitStack() as stack:
-        for context in (_plain_execution(), counting.follow(module, declared), counting):
-            stack.enter_context(context)
-        module(*inputs)
-    counting.refuse_unknown(type(module).__name__)
-    if samples is None:
-        first = next(tensors_in(inputs), None)
-        samples = len(first) if first is not None and first.dim() else 1
-    return counting.rows.ledger(samples, timesteps, states.kept(samples))
+    counter = ModuleCounter(
+        module,
+        signals=signals,
+        fold_normalisation=fold_normalisation,
+        constants=constants,
+        rules=rules,
+    )
+    return counter.count(*inputs, samples=samples, timesteps=timesteps)
+
+
+class ModuleCounter:
+    """Counts a module on several batches, between which its weights and constants stay.
+
+    What is known of weights is found once. See :func:`count_module` for the arguments.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        signals: Declarations | None = None,
+        fold_normalisation: bool = False,
+        constants: Iterable[Tensor] = (),
+        rules: Mapping[str, Rule] | None = None,
+    ) -> None:
+        self._module = module
+        self._signals = signals
+        self._fold = fold_normalisation
+        self._rules = RULES if rules is None else RULES | dict(rules)
+        self._constants = list(constants)
+        self._parameters = dict(module.named_parameters())
+        lasting = [*self._constants, *self._parameters.values()]
+        self._kept = Kept(frozenset(map(storage_of, lasting)) - {0})
+
+    @torch.no_grad()
+    def count(self, *inputs: Any, samples: int | None = None, timesteps: int = 1) -> Ledger:
+        """Run the module once and count all it does."""
+        module = self._module
+        training = [path or "itself" for path, each in module.named_modules() if each.training]
+        if training:
+            raise UsageError(
+                f"count_module: {type(module).__name__} is in training mode ({training[0]}), in "
+                "which numbers are dropped at random or normalised by the batch. Call "
+                "module.eval() first."
+            )
+        names = input_names(module, inputs)
+        declared = declare(module, names, self._signals)
+        marks = Marks(self._kept)
+        for tensor in self._constants:
+            marks.put(tensor, Mark(constant=True))
+        for name, parameter in self._parameters.items():
+            marks.put(parameter, Mark(constant=True, parameters=frozenset({name})))
+        counting = _Counting(module, self._rules, marks, self._fold)
+        for name, value in zip(names, inputs, strict=False):
+            counting.take_declared(value, declared(name, None), f"input {name}")
+        states = _Buffers(module)
+        with ExitStack() as stack:
+            for context in (_plain_execution(), counting.follow(module, declared), counting):
+                stack.enter_context(context)
+            module(*inputs)
+        counting.refuse_unknown(type(module).__name__)
+        if samples is None:
+            first = next(tensors_in(inputs), None)
+            samples = len(first) if first is not None and first.dim() else 1
+        return counting.rows.ledger(samples, timesteps, states.kept(samples))
 
 
 class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts every operator that runs."""
 
-    def __init__(self, module: nn.Module, rules: Mapping[str, Rule], fold: bool) -> None:
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Leave torch's compiler alone: loading it takes seconds, and nothing is compiled here."""
+        return False
+
+    def __init__(
+        self, module: nn.Module, rules: Mapping[str, Rule], marks: Marks, fold: bool
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.rows = Rows(module)
         self._rules = rules
         self._fold = fold
-        self._marks = Marks()
+        self._marks = marks
         self._paths = [""]
         self._watching = True
         self._unknown: Counter[tuple[str, str]] = Counter()
-
-    def take_constants(self, module: nn.Module, constants: Iterable[Tensor]) -> None:
-        """Mark weights and other constants."""
-        for tensor in constants:
-            self._marks.put(tensor, Mark(constant=True))
-        for name, parameter in module.named_parameters():
-            self._marks.put(parameter, Mark(constant=True, parameters=frozenset({name})))
 
     def take_declared(self, value: Any, declared: Declared, where: str) -> tuple[int, int]:
         """Mark what is declared; return how many events that are, of how many numbers."""
@@ -276,7 +319,8 @@ class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
         row.add(kind, counted)
         for weight in tensors_in(counted.facts.get("weight")):
             source = self._marks.of(weight).parameters or storage_of(weight)
-            row.add_weight((source, weight.storage_offset(), weight.shape), weight)
+            place = (source, weight.storage_offset(), weight.shape)
+            row.weights.setdefault(place, call.nonzero(weight))
         return row if kind in _FOLDED_INTO else None
 
     def _folds(self, call: Call, known: Sequence[Mark]) -> bool:

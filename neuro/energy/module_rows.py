@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from neuro.energy.counts import Counts, Facts, Ledger
 from neuro.energy.operator_call import Columns, Counted
@@ -82,11 +81,6 @@ class Row:
                 self.told["bias"] = self.told.get("bias", False) or value
             elif name not in ("kind", "weight"):
                 self.told.setdefault(name, value)
-
-    def add_weight(self, key: Any, weight: Tensor) -> None:
-        """Add a weight that an operator used, once for each key."""
-        if key not in self.weights:
-            self.weights[key] = int(torch.count_nonzero(weight))
 
     @property
     def arithmetic(self) -> bool:

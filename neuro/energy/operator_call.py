@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from neuro.energy.signals import Signal
@@ -67,6 +68,7 @@ class Call:
     kwargs: dict[str, Any]
     outputs: tuple[Tensor, ...]
     marks: Marks
+    _nonzero: dict[int, int] = field(default_factory=dict)
 
     def argument(self, name: str) -> Any:
         """Return an argument by its name in the schema, its default if it was not given.
@@ -111,15 +113,24 @@ class Call:
         """Tell whether an operand is a number or made of constants alone."""
         return not isinstance(operand, Tensor) or self.marks.of(operand).constant
 
+    def nonzero(self, tensor: Tensor) -> int:
+        """Return how many numbers of a tensor are not 0, counted once."""
+        key = self.marks.key(tensor)
+        known: dict[Any, int] = self._nonzero if key is None else self.marks.kept(key).nonzero
+        place = id(tensor) if key is None else key
+        if place not in known:
+            known[place] = int(torch.count_nonzero(tensor))
+        return known[place]
+
     def keep(self, tensor: Tensor, what: Any, find: Callable[[], Tensor]) -> Tensor:
         """Return what is made of a tensor, found once where it is a constant."""
         key = self.marks.key(tensor)
         if key is None:
             return find()
-        place = (key, what)
-        if place not in self.marks.kept:
-            self.marks.kept[place] = find()
-        return self.marks.kept[place]
+        made, place = self.marks.kept(key).made, (key, what)
+        if place not in made:
+            made[place] = find()
+        return made[place]
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:

@@ -9,7 +9,6 @@ An operator is looked up in :data:`RULES` by its name. One that is not there is 
 into others, or refused.
 """
 
-import torch
 from torch import Tensor
 
 from neuro.energy.kernel_rules import KERNELS
@@ -44,7 +43,7 @@ def _add(call: Call) -> Counted:
     size = call.out.numel()
     operands = call.operands
     if len(operands) == 2 and _graded(call) == "graded":
-        active = [int(torch.count_nonzero(each)) for each in operands]
+        active = [call.nonzero(each) for each in operands]
         return Counted({"spikes_in": sum(active), "additions": active[1]}, driven=True)
     made = [call.marks.of(each).product is not None for each in operands]
     biased = len(operands) == 2 and any(
@@ -61,7 +60,7 @@ def _add(call: Call) -> Counted:
 def _product(call: Call) -> Columns:
     """Products of numbers; of events, those that are there."""
     events = [each for each in call.operands if call.signal(each) in EVENTS]
-    active = min((int(torch.count_nonzero(each)) for each in events), default=0)
+    active = min(map(call.nonzero, events), default=0)
     return {"multiplications": active if events else call.out.numel(), "spikes_in": active}
 
 

@@ -12,7 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from neuro.energy import Counts, Ledger
-from neuro.energy.dispatch import count_module
+from neuro.energy.dispatch import ModuleCounter, count_module
 from neuro.energy.operator_call import Rule
 from neuro.errors import UsageError
 from neuro.graph.nbfnet import NBFNet
@@ -474,6 +474,17 @@ def test_a_batch_counts_as_its_samples_do_in_any_order(seed, batch, rate):
     for counts in whole.layers.values():
         total += counts
     assert whole.total == total
+
+
+def test_batches_of_a_counter_are_counted_alone():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(2, 3, 3), nn.Flatten(), nn.Linear(12, 4)).eval()
+    with torch.no_grad():
+        net[0].weight[0] = 0
+    counter = ModuleCounter(net, signals={"input": "binary"})
+    for batch in (3, 1, 5):
+        x = (torch.rand(batch, 2, 4, 4) < 0.3).float()
+        assert counter.count(x) == count_module(net, x, signals={"input": "binary"})
 
 
 def test_nodes_of_a_network_are_counted_alone():
