@@ -36,6 +36,7 @@ bench-peers: $(VENV)-peers/.peers  ## time training and layers beside other fram
 	$(VENV)-peers/bin/python -m benchmarks.speed --peers
 	$(VENV)-peers/bin/python -m benchmarks.layers --peers --scaling
 	$(VENV)-peers/bin/python -m benchmarks.kept --peers
+	$(VENV)-peers/bin/python -m benchmarks.energy_agreement
 
 nir-readers: $(VENV)-readers/.readers  ## install the frameworks that NIR files are tried in
 
@@ -74,11 +75,12 @@ $(VENV)/.installed-dev: $(VENV)/.build-tools pyproject.toml
 # CPU build of torch, and a chip's toolkit; none is needed for what is compared. What they do import
 # is named here.
 PEERS := spikingjelly snntorch norse sinabs loguru nir nirtorch pbr tqdm
+COUNTERS := neurobench
 
 $(VENV)-peers/.peers: constraints.txt pyproject.toml Makefile
 	$(MAKE) VENV=$(VENV)-peers $(VENV)-peers/.installed
 	$(VENV)-peers/bin/python -m pip install -qq --disable-pip-version-check -c constraints.txt \
-	  --no-deps $(PEERS)
+	  --no-deps $(PEERS) $(COUNTERS)
 	@touch $@
 
 # The same packages alone, in an environment that takes everything else from $(VENV).

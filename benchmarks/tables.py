@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.agreement_table import render_agreement, render_counting
 from benchmarks.command import CheckFailedError, main, say
 from benchmarks.export_table import render_exports
 from benchmarks.grid_result import bars_of
@@ -541,6 +542,8 @@ RENDERERS: dict[str, Renderer] = {
     "reasoning-energy": _each(render_reasoning_energy),
     "energy-cost": _each(render_energy_cost),
     "exports": _each(render_exports),
+    "energy-agreement": _each(render_agreement),
+    "counting": _each(render_counting),
 }
 """By kind of result, in the order of the section."""
 

@@ -19,7 +19,7 @@ ALLOWED = {
     "kernels": set(),
     "hardware": set(),
     "hardware.nir": {"layers", "neurons", "surrogate"},
-    "energy": {"hardware"},
+    "energy": {"hardware", "layers", "neurons", "surrogate", "kernels"},
     "errors": set(),
     "choices": set(),
     "surrogate": {"kernels"},

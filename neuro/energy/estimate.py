@@ -21,11 +21,11 @@ class Estimate(NamedTuple):
 def estimate(counts: Counts, prices: Prices) -> Estimate:
     """Price counts.
 
-    Additions cost an addition, whoever causes them; multiply-accumulates a multiplication and an
-    addition. Comparisons, functions, spikes and neuron updates have no price of their own.
+    Additions, of spikes, biases and resets too, cost an addition; decays cost a multiplication, and
+    multiply-accumulates both. Comparisons, functions, events and movement have no price of their
+    own.
     """
-    additions = counts.synaptic_additions + counts.additions + counts.macs
-    multiplications = counts.multiplications + counts.macs
+    additions, multiplications = counts.all_additions, counts.all_multiplications
     pairs = zip(prices.addition.joules, prices.multiplication.joules, strict=True)
     return Estimate(*(additions * plus + multiplications * times for plus, times in pairs))
 

@@ -14,6 +14,9 @@ def test_every_kind_has_its_price():
     assert estimate(Counts(synaptic_additions=1), PRICES).joules == pytest.approx(0.9e-12)
     assert estimate(Counts(additions=1), PRICES).joules == pytest.approx(0.9e-12)
     assert estimate(Counts(multiplications=1), PRICES).joules == pytest.approx(3.7e-12)
+    for name in ("bias_additions", "resets"):
+        assert estimate(Counts(**{name: 1}), PRICES).joules == pytest.approx(0.9e-12)
+    assert estimate(Counts(decays=1), PRICES).joules == pytest.approx(3.7e-12)
     for name in ("spikes", "comparisons", "functions", "neuron_updates"):
         assert estimate(Counts(**{name: 7}), PRICES).joules == 0
 
