@@ -51,8 +51,8 @@ def declare(module: nn.Module, names: Sequence[str], given: Declarations | None)
     for name in given:
         if name in paths and name in names:
             raise UsageError(
-                f"count_module: {name!r} is a submodule and an input; declare signals by a function "
-                "of path and module, to which an input's module is None."
+                f"count_module: {name!r} is a submodule and an input; declare signals by a "
+                "function of path and module, to which an input's module is None."
             )
         if name not in paths and name not in names:
             known = sorted({*paths, *names} - {""})

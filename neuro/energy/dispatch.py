@@ -26,12 +26,15 @@ from neuro.energy.declarations import (
     input_names,
 )
 from neuro.energy.module_rows import ATTENTION, Row, Rows
+from neuro.energy.move_rules import LITERALS
 from neuro.energy.operator_call import Call, Counted, Rule, tensors_in
 from neuro.energy.operator_rules import RULES
 from neuro.energy.product_rules import EVENTS
 from neuro.energy.tensor_marks import (
     UNMARKED,
+    Carried,
     Extent,
+    Kept,
     Mark,
     Marks,
     is_whole,
@@ -44,7 +47,6 @@ _FOLDED_INTO = ("linear", "convolution")
 _BATCH_NORMS = ("batch_norm", "batch_norm_legit", "batch_norm_legit_no_training")
 
 
-@torch.no_grad()
 def count_module(
     module: nn.Module,
     *inputs: Any,
@@ -91,55 +93,103 @@ def count_module(
         UsageError: an operator has no rule (all of them are listed, with where they were called);
             the module is in training mode; a declaration names nothing, or values contradict it.
     """
-    training = [path or "itself" for path, each in module.named_modules() if each.training]
-    if training:
-        raise UsageError(
-            f"count_module: {type(module).__name__} is in training mode ({training[0]}), in which "
-            "numbers are dropped at random or normalised by the batch. Call module.eval() first."
-        )
-    names = input_names(module, inputs)
-    declared = declare(module, names, signals)
-    counting = _Counting(module, RULES | dict(rules or {}), fold_normalisation)
-    counting.take_constants(module, constants)
-    for name, value in zip(names, inputs, strict=False):
-        counting.take_declared(value, declared(name, None), f"input {name}")
-    states = _Buffers(module)
-    with ExitStack() as stack:
-        for context in (_plain_execution(), counting.follow(module, declared), counting):
-            stack.enter_context(context)
-        module(*inputs)
-    counting.refuse_unknown(type(module).__name__)
-    if samples is None:
-        first = next(tensors_in(inputs), None)
-        samples = len(first) if first is not None and first.dim() else 1
-    return counting.rows.ledger(samples, timesteps, states.kept(samples))
+    counter = ModuleCounter(
+        module,
+        signals=signals,
+        fold_normalisation=fold_normalisation,
+        constants=constants,
+        rules=rules,
+    )
+    return counter.count(*inputs, samples=samples, timesteps=timesteps)
 
 
-class _Counting(TorchDispatchMode):
+class ModuleCounter:
+    """Counts a module on several batches, between which its weights and constants stay.
+
+    What is known of weights is found once. See :func:`count_module` for the arguments.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        signals: Declarations | None = None,
+        fold_normalisation: bool = False,
+        constants: Iterable[Tensor] = (),
+        rules: Mapping[str, Rule] | None = None,
+    ) -> None:
+        self._module = module
+        self._signals = signals
+        self._fold = fold_normalisation
+        self._rules = RULES if rules is None else RULES | dict(rules)
+        self._constants = list(constants)
+        self._parameters = dict(module.named_parameters())
+        lasting = [*self._constants, *self._parameters.values()]
+        self._kept = Kept(frozenset(map(storage_of, lasting)) - {0})
+
+    @torch.no_grad()
+    def count(self, *inputs: Any, samples: int | None = None, timesteps: int = 1) -> Ledger:
+        """Run the module once and count all it does."""
+        module = self._module
+        training = [path or "itself" for path, each in module.named_modules() if each.training]
+        if training:
+            raise UsageError(
+                f"count_module: {type(module).__name__} is in training mode ({training[0]}), in "
+                "which numbers are dropped at random or normalised by the batch. Call "
+                "module.eval() first."
+            )
+        names = input_names(module, inputs)
+        declared = declare(module, names, self._signals)
+        marks = Marks(self._kept)
+        for tensor in self._constants:
+            marks.put(tensor, Mark(constant=True))
+        for name, parameter in self._parameters.items():
+            marks.put(parameter, Mark(constant=True, parameters=frozenset({name})))
+        counting = _Counting(module, self._rules, marks, self._fold)
+        for name, value in zip(names, inputs, strict=False):
+            counting.take_declared(value, declared(name, None), f"input {name}")
+        states = _Buffers(module)
+        with ExitStack() as stack:
+            for context in (_plain_execution(), counting.follow(module, declared), counting):
+                stack.enter_context(context)
+            module(*inputs)
+        counting.refuse_unknown(type(module).__name__)
+        if samples is None:
+            first = next(tensors_in(inputs), None)
+            samples = len(first) if first is not None and first.dim() else 1
+        return counting.rows.ledger(samples, timesteps, states.kept(samples))
+
+
+class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts every operator that runs."""
 
-    def __init__(self, module: nn.Module, rules: Mapping[str, Rule], fold: bool) -> None:
-        super().__init__()
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Leave torch's compiler alone: loading it takes seconds, and nothing is compiled here."""
+        return False
+
+    def __init__(
+        self, module: nn.Module, rules: Mapping[str, Rule], marks: Marks, fold: bool
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
         self.rows = Rows(module)
         self._rules = rules
         self._fold = fold
-        self._marks = Marks()
+        self._marks = marks
         self._paths = [""]
         self._watching = True
         self._unknown: Counter[tuple[str, str]] = Counter()
-
-    def take_constants(self, module: nn.Module, constants: Iterable[Tensor]) -> None:
-        """Mark weights and other constants."""
-        for tensor in constants:
-            self._marks.put(tensor, Mark(constant=True))
-        for name, parameter in module.named_parameters():
-            self._marks.put(parameter, Mark(constant=True, parameters=frozenset({name})))
 
     def take_declared(self, value: Any, declared: Declared, where: str) -> tuple[int, int]:
         """Mark what is declared; return how many events that are, of how many numbers."""
         events = numbers = 0
         for tensor, signal in declared_tensors(value, declared, where):
             extent = None if is_whole(tensor) else Extent.of(tensor)
+            if extent is not None and extent.end - extent.first > max(1, tensor.numel()):
+                raise UsageError(
+                    f"{where}: declared {signal}, but its numbers lie among others in memory, "
+                    "which would be taken for the same. Pass them on by .contiguous()."
+                )
             self._marks.put(tensor, Mark(carries=signal, extent=extent))
             if signal in EVENTS:
                 events += int(torch.count_nonzero(tensor))
@@ -221,33 +271,34 @@ class _Counting(TorchDispatchMode):
         result = func(*args, **kwargs)
         outputs = tuple(tensors_in(result))
         call = Call(name, func._schema, args, kwargs, outputs, self._marks)
-        if rule is None or any(each.is_complex() for each in (*call.operands, *outputs)):
+        known = [self._marks.of(each) for each in call.operands]
+        constant = bool(known) and all(mark.constant for mark in known)
+        if constant and not (rule and (rule.draws or rule.moves)):
+            self._mark(call, "real", known, constant)
+        elif rule is None or any(each.is_complex() for each in (*call.operands, *outputs)):
             self._unknown[name, self._paths[-1]] += 1
         elif outputs:
-            self._take(call, rule)
+            self._take(call, rule, known)
         return result
 
     def _name(self, func: Any) -> str:
         name: str = func._schema.name
         return name if name in self._rules else name.removesuffix("_")
 
-    def _take(self, call: Call, rule: Rule) -> None:
+    def _take(self, call: Call, rule: Rule, known: Sequence[Mark]) -> None:
         """Count a call, and mark what came of it."""
-        known = [self._marks.of(each) for each in call.operands]
-        constant = bool(known) and all(mark.constant for mark in known) and not rule.draws
         if rule.moves:
             # what constants alone were written to is one
             written = [mark for mark in known if mark.carries != "silent"]
-            constant = call.name == "aten::arange" or (
+            constant = call.name in LITERALS or (
                 bool(written) and all(mark.constant for mark in written)
             )
             if not _are_views(call):
                 self._read(known)
-            self._mark(call, rule, known, constant)
-        elif constant:
-            self._mark(call, rule, known, constant)
+            self._mark(call, rule.sends(call), known, constant)
         else:
-            self._mark(call, rule, known, constant, self._count(call, rule, known))
+            row = self._count(call, rule, known)
+            self._mark(call, rule.sends(call), known, False, row)
 
     def _count(self, call: Call, rule: Rule, known: Sequence[Mark]) -> Row | None:
         """Add a call to its row; return the row if what it made is a product."""
@@ -265,8 +316,11 @@ class _Counting(TorchDispatchMode):
         if folding:
             _fold(known[0], row, counted, call.out.numel())
             return None
-        weight = counted.facts.get("weight")
-        row.add(kind, counted, None if weight is None else self._marks.key(weight))
+        row.add(kind, counted)
+        for weight in tensors_in(counted.facts.get("weight")):
+            source = self._marks.of(weight).parameters or storage_of(weight)
+            place = (source, weight.storage_offset(), weight.shape)
+            row.weights.setdefault(place, call.nonzero(weight))
         return row if kind in _FOLDED_INTO else None
 
     def _folds(self, call: Call, known: Sequence[Mark]) -> bool:
@@ -289,7 +343,7 @@ class _Counting(TorchDispatchMode):
                 mark.withheld = None
 
     def _with_movement(self, call: Call, counted: Counted) -> dict[str, float]:
-        """Return the columns, each operand read and the result written where a rule says nothing."""
+        """Return the columns; if a rule is silent, operands are read and the result is written."""
         columns = dict(counted.columns)
         if not any(name.endswith(("_reads", "_writes")) for name in columns):
             for operand in call.operands:
@@ -302,28 +356,25 @@ class _Counting(TorchDispatchMode):
     def _mark(
         self,
         call: Call,
-        rule: Rule,
+        carries: Carried,
         known: Sequence[Mark],
         constant: bool,
         row: Row | None = None,
     ) -> None:
         """Note what the results of a call are."""
         shared = {storage_of(each) for each in call.operands}
-        carries = rule.sends(call)
         parameters: frozenset[str] = frozenset()
         if constant:
             parameters = parameters.union(*(mark.parameters for mark in known))
         for output in call.outputs:
             mark = Mark(carries, constant, parameters, row)
-            if storage_of(output) not in shared and not call.schema.is_mutable:
-                if mark != UNMARKED:
-                    self._marks.put(output, mark)
-            elif call.schema.is_mutable:
-                if not is_whole(output):
-                    before = self._marks.of(output)
-                    mark.carries = together([before.carries, carries])
-                    mark.constant = constant and (before.constant or before.carries == "silent")
-                    mark.product = None
+            fresh = storage_of(output) not in shared
+            if call.schema.is_mutable and not is_whole(output):
+                before = self._marks.of(output)
+                mark.carries = together([before.carries, carries])
+                mark.constant = constant and (before.constant or before.carries == "silent")
+                mark.product = None
+            if mark != UNMARKED if fresh else call.schema.is_mutable or call.name in LITERALS:
                 self._marks.put(output, mark)
 
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import nn
 
 from neuro.energy.counts import Counts, Facts, Ledger
@@ -14,9 +13,23 @@ ATTENTION = "attention"
 """The part of a module in which activations meet activations."""
 
 _KINDS = (
-    "recurrent convolution linear embedding messages attention normalisation pooling neurons "
-    "softmax activation interpolation noise reduction elementwise unused"
-).split()
+    "recurrent",
+    "convolution",
+    "linear",
+    "embedding",
+    "messages",
+    "attention",
+    "normalisation",
+    "pooling",
+    "neurons",
+    "softmax",
+    "activation",
+    "interpolation",
+    "noise",
+    "reduction",
+    "elementwise",
+    "unused",
+)
 """Kinds of layers; one in which several things happen is named for the first of them."""
 _EVENTS = ("spikes", "spikes_in", "neuron_updates", "active_updates")
 _MOVED = ("weight_reads", "state_reads", "state_writes", "activation_reads", "activation_writes")
@@ -54,14 +67,8 @@ class Row:
     state: int = 0
     neurons: int = 0
 
-    def add(self, kind: str, counted: Counted, weight_key: Any = None) -> None:
-        """Add what an operator did.
-
-        Args:
-            kind: of it.
-            counted: what happened.
-            weight_key: what tells its weight from others.
-        """
+    def add(self, kind: str, counted: Counted) -> None:
+        """Add what an operator did, by its kind."""
         self.kinds.add(kind)
         for name, number in counted.columns.items():
             self.columns[name] = self.columns.get(name, 0) + number
@@ -70,12 +77,9 @@ class Row:
         for name, value in counted.facts.items():
             if name == "dense":
                 self.dense += value
-            elif name == "weight":
-                if weight_key not in self.weights:
-                    self.weights[weight_key] = int(torch.count_nonzero(value))
             elif name == "bias":
                 self.told["bias"] = self.told.get("bias", False) or value
-            elif name != "kind":
+            elif name not in ("kind", "weight"):
                 self.told.setdefault(name, value)
 
     @property

@@ -11,12 +11,12 @@ from neuro.energy.tensor_marks import Carried, is_whole, together
 
 VIEWS = (
     "_conj _neg_view _reshape_alias _unsafe_view alias as_strided chunk detach diagonal expand "
-    "lift lift_fresh lift_fresh_copy movedim narrow permute real select slice split "
+    "movedim narrow permute real select slice split "
     "split_with_sizes squeeze t transpose unbind unflatten unfold unsafe_chunk unsafe_split "
     "unsafe_split_with_sizes unsqueeze view view_as_real"
 )
 COPIES = (
-    "_to_copy _unsafe_index cat channel_shuffle clone col2im_view contiguous copy flip gather "
+    "_to_copy _unsafe_index cat channel_shuffle clone contiguous copy flip gather "
     "im2col index index_select masked_select narrow_copy native_channel_shuffle permute_copy "
     "pixel_shuffle pixel_unshuffle reflection_pad1d reflection_pad2d reflection_pad3d repeat "
     "repeat_interleave replication_pad1d replication_pad2d replication_pad3d resize roll "
@@ -53,10 +53,11 @@ ZEROS = (
     "zero zeros zeros_like"
 )
 MADE = "eye full full_like linspace logspace new_full new_ones ones ones_like scalar_tensor"
-INTEGERS = "arange"
+LITERALS = tuple(f"aten::{name}" for name in ["arange", "lift", "lift_fresh", "lift_fresh_copy"])
+"""Numbers written in the program, which are constants."""
 SIGNS = "abs ceil conj_physical floor frac neg round sgn trunc"
 TOLD = (
-    "_assert_async _assert_scalar _local_scalar_dense _nested_tensor_size dim equal is_nonzero "
+    "_assert_async _assert_scalar _linalg_check_errors _local_scalar_dense dim equal is_nonzero "
     "is_same_size item max_unpool2d max_unpool3d nonzero nonzero_static numel one_hot set size "
     "storage_offset stride sym_numel sym_size sym_storage_offset sym_stride"
 )
@@ -108,7 +109,8 @@ MOVES: dict[str, Rule] = {
     **_named(f"{VIEWS} {COPIES}", _of_first),
     **_named(" ".join([*WRITES, *FILLS]), _of_both),
     **_named(ZEROS, lambda call: "silent"),
-    **_named(f"{MADE} {INTEGERS} {SIGNS} {TOLD}", lambda call: "real"),
+    **_named(f"{MADE} {SIGNS} {TOLD}", lambda call: "real"),
+    **{name: _moves(lambda call: "real") for name in LITERALS},
     "aten::where": _moves(_chosen),
     "aten::copy": _moves(_of_copy),
 }

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from neuro.energy.signals import Signal
@@ -20,7 +21,7 @@ class Counted(NamedTuple):
     Attributes:
         columns: of it.
         facts: fields of :class:`neuro.energy.Facts` that it tells, ``dense`` as a total of the
-            call; ``weight`` is the tensor that holds the weights.
+            call; ``weight`` is the tensor, or tensors, with the weights.
         driven: whether all of it goes with the spikes.
     """
 
@@ -67,6 +68,7 @@ class Call:
     kwargs: dict[str, Any]
     outputs: tuple[Tensor, ...]
     marks: Marks
+    _nonzero: dict[int, int] = field(default_factory=dict)
 
     def argument(self, name: str) -> Any:
         """Return an argument by its name in the schema, its default if it was not given.
@@ -105,21 +107,30 @@ class Call:
     def signal(self, tensor: Tensor) -> Signal:
         """Return what a tensor was declared to carry; zeros of no origin are real numbers."""
         carries = self.marks.of(tensor).carries
-        return "real" if carries == "silent" else cast(Signal, carries)
+        return "real" if carries == "silent" else carries
 
     def constant(self, operand: Any) -> bool:
         """Tell whether an operand is a number or made of constants alone."""
         return not isinstance(operand, Tensor) or self.marks.of(operand).constant
+
+    def nonzero(self, tensor: Tensor) -> int:
+        """Return how many numbers of a tensor are not 0, counted once."""
+        key = self.marks.key(tensor)
+        known: dict[Any, int] = self._nonzero if key is None else self.marks.kept(key).nonzero
+        place = id(tensor) if key is None else key
+        if place not in known:
+            known[place] = int(torch.count_nonzero(tensor))
+        return known[place]
 
     def keep(self, tensor: Tensor, what: Any, find: Callable[[], Tensor]) -> Tensor:
         """Return what is made of a tensor, found once where it is a constant."""
         key = self.marks.key(tensor)
         if key is None:
             return find()
-        place = (key, what)
-        if place not in self.marks.kept:
-            self.marks.kept[place] = find()
-        return self.marks.kept[place]
+        made, place = self.marks.kept(key).made, (key, what)
+        if place not in made:
+            made[place] = find()
+        return made[place]
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:

@@ -9,9 +9,6 @@ An operator is looked up in :data:`RULES` by its name. One that is not there is 
 into others, or refused.
 """
 
-from collections.abc import Callable
-
-import torch
 from torch import Tensor
 
 from neuro.energy.kernel_rules import KERNELS
@@ -42,11 +39,11 @@ def _summed(call: Call) -> Carried:
 
 
 def _add(call: Call) -> Counted:
-    """``a + alpha b``: a constant added to a product is its bias; events are added where they are."""
+    """``a + alpha b``; a constant added to a product is its bias; events add if there."""
     size = call.out.numel()
     operands = call.operands
     if len(operands) == 2 and _graded(call) == "graded":
-        active = [int(torch.count_nonzero(each)) for each in operands]
+        active = [call.nonzero(each) for each in operands]
         return Counted({"spikes_in": sum(active), "additions": active[1]}, driven=True)
     made = [call.marks.of(each).product is not None for each in operands]
     biased = len(operands) == 2 and any(
@@ -63,7 +60,7 @@ def _add(call: Call) -> Counted:
 def _product(call: Call) -> Columns:
     """Products of numbers; of events, those that are there."""
     events = [each for each in call.operands if call.signal(each) in EVENTS]
-    active = min((int(torch.count_nonzero(each)) for each in events), default=0)
+    active = min(map(call.nonzero, events), default=0)
     return {"multiplications": active if events else call.out.numel(), "spikes_in": active}
 
 
@@ -103,7 +100,7 @@ def _power(call: Call) -> Columns:
 def _multiply_and_add(call: Call) -> Columns:
     """``a + value b c``."""
     size = call.out.numel()
-    return {"macs": size, "multiplications": 0 if call.argument("value") == 1 else size}
+    return {"macs": size, "multiplications": 0 if call.argument("value") in (1, -1) else size}
 
 
 def _divide_and_add(call: Call) -> Columns:
@@ -113,7 +110,7 @@ def _divide_and_add(call: Call) -> Columns:
     return {
         "macs": size,
         "functions": 0 if constant else size,
-        "multiplications": 0 if call.argument("value") == 1 else size,
+        "multiplications": 0 if call.argument("value") in (1, -1) else size,
     }
 
 
@@ -134,12 +131,12 @@ def _embedding(call: Call) -> Counted:
 
 FUNCTIONS = (
     "acos acosh asin asinh atan atan2 atanh cos cosh digamma erf erfc erfinv exp exp2 expm1 lgamma "
-    "log log10 log1p log2 reciprocal rsqrt sigmoid sin sinc sinh sqrt tan tanh"
+    "log log10 log1p log2 reciprocal rsqrt sin sinc sinh sqrt tan"
 )
 COMPARISONS = (
     "bitwise_and bitwise_not bitwise_or bitwise_xor clamp_max clamp_min eq fmax fmin ge gt "
     "heaviside isfinite isinf isnan le logical_and logical_not logical_or logical_xor lt maximum "
-    "minimum ne relu sign signbit threshold __and__ __or__ __xor__"
+    "minimum ne sign signbit __and__ __or__ __xor__"
 )
 """Logic on single bits is counted as a comparison."""
 DRAWS = (
@@ -158,6 +155,10 @@ _ACTIVATIONS: dict[str, Rule] = {
     "_prelu_kernel": _per_number("activation", comparisons=1, multiplications=1),
     "log_sigmoid_forward": _per_number("activation", functions=2, additions=1, comparisons=1),
     "mish": _per_number("activation", functions=3, additions=1, multiplications=1, comparisons=1),
+    "relu": _per_number("activation", comparisons=1),
+    "sigmoid": _per_number("activation", functions=1),
+    "tanh": _per_number("activation", functions=1),
+    "threshold": _per_number("activation", comparisons=1),
     "silu": _per_number("activation", functions=1, multiplications=1),
     "softplus": _per_number("activation", functions=2, additions=1, comparisons=1),
     "softshrink": _per_number("activation", comparisons=2, additions=1),
@@ -185,7 +186,7 @@ _ELEMENTWISE: dict[str, Rule] = {
 
 
 def _drawn() -> dict[str, Rule]:
-    count: Callable[[Call], Columns] = _per_number("noise", functions=1).count
+    count = _per_number("noise", functions=1).count
     return {name: Rule("noise", count, draws=True) for name in DRAWS.split()}
 
 

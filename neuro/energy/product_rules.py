@@ -8,6 +8,7 @@ multiply-accumulate for an event that comes with a number. A bias is one more ad
 """
 
 from collections.abc import Sequence
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -54,10 +55,8 @@ def product(
     events = [(tensor, signal) for tensor, signal in operands if signal in EVENTS]
     weight = next((tensor for tensor, _ in operands if call.constant(tensor)), None)
     uses = met if events else dense
-    active = float(sum(int(torch.count_nonzero(tensor)) for tensor, _ in events))
-    real = [
-        tensor for tensor, signal in operands if signal not in EVENTS and tensor is not weight
-    ]
+    active = float(sum(call.nonzero(tensor) for tensor, _ in events))
+    real = [tensor for tensor, signal in operands if signal not in EVENTS and tensor is not weight]
     columns: Columns = {
         "weight_reads": biases + (0 if weight is None else uses),
         "activation_reads": active + sum(tensor.numel() for tensor in real),
@@ -92,39 +91,44 @@ def matrices(
 ) -> Counted:
     """Count ``left @ right``, ``[..., M, K]`` with ``[..., K, N]``, batches alike."""
     told = signals or (call.signal(left), call.signal(right))
-    rows, columns, batch = left.shape[-2], right.shape[-1], prod(left.shape[:-2])
-    there = [_there(call, left, -2, told[0]), _there(call, right, -1, told[1])]
-    whole = [
-        each if call.constant(operand) else torch.full_like(each, operand.shape[axis])
-        for each, operand, axis in ((there[0], left, -2), (there[1], right, -1))
-    ]
+    rows, inner, columns = left.shape[-2], left.shape[-1], right.shape[-1]
+    batch = prod(left.shape[:-2])
+    dense: float = batch * rows * inner * columns
+    if call.constant(right):
+        dense = rows * call.nonzero(right)
+    elif call.constant(left):
+        dense = columns * call.nonzero(left)
     return product(
         call,
         ((left, told[0]), (right, told[1])),
-        met=_paired(*there, batch),
-        dense=_paired(*whole, batch),
+        met=_met(call, (left, told[0]), (right, told[1])) if EVENTS & set(told) else 0,
+        dense=dense,
         outputs=batch * rows * columns,
         biases=biases,
         channels=columns if call.constant(right) else rows,
     )
 
 
-def _there(call: Call, operand: Tensor, axis: int, signal: Signal) -> Tensor:
+def _met(call: Call, left: tuple[Tensor, Signal], right: tuple[Tensor, Signal]) -> float:
+    """Return how often what is there on one side meets what is there on the other."""
+    sides = ((*left, -2), (*right, -1))
+    sparse = [
+        signal in EVENTS or (call.constant(side) and call.nonzero(side) < side.numel())
+        for side, signal, _ in sides
+    ]
+    if not all(sparse):  # each event meets all there is on the other side
+        events, opposite = (left[0], right[0]) if left[1] in EVENTS else (right[0], left[0])
+        width = opposite.shape[-1] if events is left[0] else opposite.shape[-2]
+        return float(call.nonzero(events)) * width
+    on_left, on_right = (
+        call.keep(side, axis, partial(_by_inner, side, axis)) for side, _, axis in sides
+    )
+    return float((on_left * on_right).sum())
+
+
+def _by_inner(side: Tensor, axis: int) -> Tensor:
     """Return how many numbers along an axis are there, by the inner one: ``[..., K]``, float64."""
-    if call.constant(operand):
-        return call.keep(
-            operand, axis, lambda: torch.count_nonzero(operand, dim=axis).double()
-        )
-    if signal in EVENTS:
-        return torch.count_nonzero(operand, dim=axis).double()
-    inner = operand.shape[-1] if axis == -2 else operand.shape[-2]
-    return operand.new_full((inner,), operand.shape[axis], dtype=torch.float64)
-
-
-def _paired(left: Tensor, right: Tensor, batch: int) -> float:
-    """Return how often factors of both sides meet; a side of one matrix serves all of a batch."""
-    met = left * right
-    return float(met.sum()) * (batch if met.dim() == 1 else 1)
+    return torch.count_nonzero(side, dim=axis).double()
 
 
 def _matrix_product(left: str, right: str) -> Rule:
@@ -168,14 +172,22 @@ def fan_out(
     """
 
     def find() -> Tensor:
-        constant = call.constant(weight)
-        joined = (weight != 0).double() if constant else torch.ones_like(weight).double()
+        transposed, groups = geometry[3], geometry[5]
+        joined = weight != 0 if call.constant(weight) else torch.ones_like(weight)
+        # outputs of one group see an input through the same window: one kernel for each channel
+        if transposed:
+            kernels = joined.sum(1)
+        else:
+            kernels = joined.unflatten(0, (groups, -1)).sum(1).flatten(0, 1)
+        kernels = kernels[:, None].double()
+        channels = inputs[0]
         found: Tensor = torch.ops.aten.convolution_backward(
-            joined.new_ones((1, *outputs)),
-            joined.new_zeros((1, *inputs)),
-            joined,
+            kernels.new_ones((1, channels, *outputs[1:])),
+            kernels.new_zeros((1, *inputs)),
+            kernels,
             None,
-            *geometry,
+            *geometry[:5],
+            channels,
             [True, False, False],
         )[0]
         return found[0].round()  # whole numbers, which a fast algorithm may miss by rounding
@@ -234,7 +246,7 @@ def softmax(rows: float, size: int) -> Columns:
 def _attention(call: Call) -> Counted:
     """``softmax(Q K^T / sqrt(E) + mask) V``: products, and a softmax of every score."""
     query, key, value = (call.argument(name) for name in ("query", "key", "value"))
-    signals = tuple(call.signal(each) for each in (query, key, value))
+    signals = (call.signal(query), call.signal(key), call.signal(value))
     for place, each in enumerate((query, key, value)):
         if place and each.shape[-3] != query.shape[-3]:  # heads that several queries share
             each = each.repeat_interleave(query.shape[-3] // each.shape[-3], -3)
@@ -246,7 +258,7 @@ def _attention(call: Call) -> Counted:
     answered = product(
         call,
         ((value, signals[2]),),
-        met=int(torch.count_nonzero(value)) * rows if events else 0,
+        met=call.nonzero(value) * rows if events else 0,
         dense=scores * value.shape[-1],
         outputs=call.out.numel(),
     )
@@ -284,6 +296,7 @@ def _lstm_layer(call: Call) -> Counted:
         {
             **heard.facts,
             "kind": "recurrent",
+            "weight": (into, within),
             "dense": steps * into.numel() + own["macs"],
             "bias": bool(call.argument("has_biases")),
         },

@@ -41,7 +41,7 @@ def events_summed(call: Call) -> Carried:
 def _sum(call: Call) -> Columns:
     given = call.args[0]
     if call.signal(given) in EVENTS:
-        active = int(torch.count_nonzero(given))
+        active = call.nonzero(given)
         return {"spikes_in": active, "additions": active}
     return {"additions": given.numel() - min(given.numel(), call.out.numel())}
 
@@ -212,7 +212,7 @@ def _average_pool(axes: int) -> Rule:
         there = (x != 0).reshape(-1, *x.shape[-axes:]).sum(0, dtype=torch.float64)
         met = float((there * found.to(x.device)).sum())
         columns = {
-            "spikes_in": int(torch.count_nonzero(x)),
+            "spikes_in": call.nonzero(x),
             "additions": met,
             "multiplications": means,
             "activation_reads": met,

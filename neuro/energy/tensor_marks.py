@@ -28,7 +28,7 @@ class Extent(NamedTuple):
     @classmethod
     def of(cls, tensor: Tensor) -> "Extent":
         """Return that of a tensor."""
-        first = tensor.storage_offset()
+        first = int(tensor.storage_offset())
         steps = zip(tensor.shape, tensor.stride(), strict=True)
         return cls(first, first + 1 + sum((size - 1) * stride for size, stride in steps))
 
@@ -60,13 +60,36 @@ UNMARKED = Mark()
 """Stands for what nothing is known of; never changed."""
 
 
-class Marks:
-    """Marks of storages that live during one count."""
+@dataclass
+class Kept:
+    """What rules made of constants, by :meth:`Marks.key`.
 
-    def __init__(self) -> None:
+    Attributes:
+        storages: whose constants it is about, by address; they are alive as long as this.
+        made: tensors, by key and what they are.
+        nonzero: how many numbers are not 0.
+    """
+
+    storages: frozenset[int] = field(default=frozenset())
+    made: dict[Any, Tensor] = field(default_factory=dict)
+    nonzero: dict[Any, int] = field(default_factory=dict)
+
+
+class Marks:
+    """Marks of storages that live during one count.
+
+    Args:
+        lasting: what is known of storages that outlive it.
+    """
+
+    def __init__(self, lasting: "Kept | None" = None) -> None:
         self._found: dict[int, tuple[StorageWeakRef, list[Mark]]] = {}
-        self.kept: dict[Any, Tensor] = {}
-        """What rules made of constants, by :meth:`key` and what it is."""
+        self._lasting = Kept() if lasting is None else lasting
+        self._passing = Kept()
+
+    def kept(self, key: tuple[Any, ...]) -> "Kept":
+        """Return where to keep what is made of a constant: for good, or until this count ends."""
+        return self._lasting if key[0] in self._lasting.storages else self._passing
 
     def of(self, tensor: Tensor) -> Mark:
         """Return what is known of a tensor."""
@@ -83,7 +106,8 @@ class Marks:
         """Replace what is known of a tensor and all its views; of a part, beside what is there."""
         if tensor.layout is not torch.strided:
             return
-        reference = StorageWeakRef(tensor.untyped_storage())
+        storage = tensor.untyped_storage()
+        reference = StorageWeakRef(storage)  # type: ignore[no-untyped-call]
         before = self._found.get(reference.cdata, (reference, []))[1] if mark.extent else []
         others = [each for each in before if each.extent != mark.extent]
         self._found[reference.cdata] = (reference, [*others, mark])

@@ -98,7 +98,13 @@ def test_the_check_fails_above_the_bar_or_without_a_measurement(tmp_path, capsys
 def test_a_run_writes_a_file_that_the_readme_shows(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "WORKLOADS", SMALL)
     file = tmp_path / "energy-cost.json"
-    assert run(energy_cost, ["--rounds", "1", "--warm-up", "1", "--threads", "1", "--results", str(file)]) == 0
+    assert (
+        run(
+            energy_cost,
+            ["--rounds", "1", "--warm-up", "1", "--threads", "1", "--results", str(file)],
+        )
+        == 0
+    )
     text = render(tmp_path)
     assert "What counting operations costs" in text
     assert "small, without spikes, B = 2" in text

@@ -12,7 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from neuro.energy import Counts, Ledger
-from neuro.energy.dispatch import count_module
+from neuro.energy.dispatch import ModuleCounter, count_module
 from neuro.energy.operator_call import Rule
 from neuro.errors import UsageError
 from neuro.graph.nbfnet import NBFNet
@@ -100,7 +100,8 @@ def test_every_submodule_has_its_row():
 
 
 def flops(module, *inputs):
-    with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+    """Return torch's count; its fused attention on CPUs is none of those it knows."""
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
         module(*inputs)
     return counter.get_total_flops()
 
@@ -122,7 +123,10 @@ class Heads(nn.Module):
 
 FLOPS = [
     (nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 2)), (3, 6)),
-    (nn.Sequential(nn.Conv2d(2, 4, 3), nn.MaxPool2d(2), nn.Conv2d(4, 4, 1, groups=2)), (2, 2, 8, 8)),
+    (
+        nn.Sequential(nn.Conv2d(2, 4, 3), nn.MaxPool2d(2), nn.Conv2d(4, 4, 1, groups=2)),
+        (2, 2, 8, 8),
+    ),
     (nn.ConvTranspose2d(2, 3, 2, stride=2), (2, 2, 3, 3)),
     (Heads(), (2, 5, 8)),
     (nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), (2, 5, 8)),
@@ -141,7 +145,7 @@ def test_products_are_half_of_torchs_floating_point_operations(module, shape):
 
 
 def test_padding_is_nothing():
-    """Torch counts a product with every padded zero too: here 10 x 10 of 4 x 3 x 4 x 3 are there."""
+    """Torch counts products with padded zeros too: 10 x 10 of 4 x 3 x 4 x 3 are of an input."""
     module = nn.Conv2d(1, 1, 3, padding=1, bias=False).eval()
     x = torch.randn(1, 1, 4, 4)
     assert flops(module, x) == 2 * 144
@@ -234,7 +238,9 @@ def test_an_element_of_a_tuple_is_declared_by_its_place():
         "synaptic_additions": 2 * spikes,
         "macs": 24,
     }
-    with pytest.raises(UsageError, match=r'pair: declared binary, but it is a tuple of 2, 2 tensors'):
+    with pytest.raises(
+        UsageError, match=r"pair: declared binary, but it is a tuple of 2, 2 tensors"
+    ):
         count_module(net, x, signals={"pair": "binary"})
     with pytest.raises(UsageError, match=r"pair: 3 signals are declared for a tuple of 2"):
         count_module(net, x, signals={"pair": ("binary", None, None)})
@@ -245,11 +251,11 @@ def test_an_element_of_a_tuple_is_declared_by_its_place():
 def test_what_is_declared_wrongly_is_refused():
     net = nn.Sequential(nn.Linear(4, 3), nn.ReLU()).eval()
     x = torch.rand(2, 4)
-    with pytest.raises(UsageError, match="input input: declared binary, so values are 0 or 1"):
+    with pytest.raises(UsageError, match="input input: declared binary, so"):
         count_module(net, x, signals={"input": "binary"})
-    with pytest.raises(UsageError, match='unknown signal "binari".*Did you mean "binary"'):
+    with pytest.raises(UsageError, match=r'unknown signal "binari".*Did you mean "binary"'):
         count_module(net, x, signals={"input": "binari"})
-    with pytest.raises(UsageError, match="signals name 'inputs', which is no submodule.*\"input\""):
+    with pytest.raises(UsageError, match=r"signals name 'inputs', which is no submodule.*input"):
         count_module(net, x, signals={"inputs": "binary"})
     with pytest.raises(UsageError, match="2 signals for 1 inputs"):
         count_module(net, x, signals=["binary", "real"])
@@ -284,6 +290,20 @@ def test_operators_without_a_rule_are_all_listed():
     real = nn.Sequential(nn.Linear(3, 3), Calling(nn.Identity(), lambda _, x: torch.linalg.inv(x)))
     found = count_module(real.eval(), x, rules=rules)
     assert found.layers["1"].macs == 54
+
+
+def test_what_is_done_to_weights_alone_needs_no_rule():
+    class Orthogonal(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.raw = nn.Parameter(torch.randn(3, 3))
+
+        def forward(self, x):
+            return x @ torch.linalg.qr(self.raw)[0]
+
+    found = count_module(Orthogonal().eval(), torch.randn(2, 3))
+    assert still(found.total) == {"macs": 18}
+    assert found.parameters == 9
 
 
 def test_operations_past_the_dispatcher_are_seen():
@@ -419,7 +439,9 @@ def test_nbfnet_with_all_statistics_merges_its_scales_into_the_weights():
     W by a node's degree, 5 d d. It squares the whole boundary, of which a query's head alone is
     not 0, and makes variances by a product, a product that is added, and a bound."""
     torch.manual_seed(0)
-    model, graph = NBFNet(2, hidden=4, layers=2), relational()
+    model, nodes = NBFNet(2, hidden=4, layers=2), torch.arange(64)
+    after = torch.cat([nodes + 1, nodes + 5]) % 64  # as many messages into every node
+    graph = RelationalGraph.of(after, after % 2, nodes.repeat(2), nodes=64)
     found, expected = counted_nbfnet(model, graph)
     rows, width = 3 * graph.nodes, 4
     numbers = rows * width
@@ -454,6 +476,17 @@ def test_a_batch_counts_as_its_samples_do_in_any_order(seed, batch, rate):
     assert whole.total == total
 
 
+def test_batches_of_a_counter_are_counted_alone():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(2, 3, 3), nn.Flatten(), nn.Linear(12, 4)).eval()
+    with torch.no_grad():
+        net[0].weight[0] = 0
+    counter = ModuleCounter(net, signals={"input": "binary"})
+    for batch in (3, 1, 5):
+        x = (torch.rand(batch, 2, 4, 4) < 0.3).float()
+        assert counter.count(x) == count_module(net, x, signals={"input": "binary"})
+
+
 def test_nodes_of_a_network_are_counted_alone():
     spikes = (torch.rand(2, 3, 5, 5) < 0.3).float()
     conv = Conv2d(3, 4, 3, padding=1, bias=False).eval()
@@ -486,7 +519,7 @@ def test_counting_changes_nothing_and_keeps_nothing():
     assert torch.equal(net(x), expected)
     assert not any(each._forward_hooks or each._forward_pre_hooks for each in net.modules())
     gc.collect()
-    before = sum(isinstance(each, torch.Tensor) for each in gc.get_objects())
+    before = sum(issubclass(type(each), torch.Tensor) for each in gc.get_objects())
     count_module(net, x)
     gc.collect()
-    assert sum(isinstance(each, torch.Tensor) for each in gc.get_objects()) == before
+    assert sum(issubclass(type(each), torch.Tensor) for each in gc.get_objects()) == before
