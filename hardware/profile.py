@@ -303,7 +303,7 @@ def _check_entries(where: str, table: dict[str, Any]) -> None:
         # TOML's true is an int to Python.
         if isinstance(value, bool) or not isinstance(value, wanted) or value == "":
             raise ProfileError(f"{where}: {key} = {value!r} is not {_words(wanted)}.")
-        if wanted is _NUMBER and not math.isfinite(value):
+        if wanted is _NUMBER and not math.isfinite(table[key]):
             raise ProfileError(f"{where}: {key} = {value} is not finite.")
     for key in ("node_nm", "vdd"):
         if not table.get(key, 1) > 0:

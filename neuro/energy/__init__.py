@@ -4,7 +4,7 @@ from neuro.energy.account import Account, account, joules, ratio, significant
 from neuro.energy.comparison import Comparison, compare
 from neuro.energy.counts import Counts, Facts, Ledger, layer_norm, linear
 from neuro.energy.measured import Meter, measure
-from neuro.energy.network import CountedReadout, count_network, count_readout
+from neuro.energy.network import CountedReadout, NetworkCounter, count_network
 from neuro.energy.placement import PlacementTerms, placement_terms
 from neuro.energy.prices import PROFILE, check_kinds, energy_profile, energy_profiles
 from neuro.energy.report import Report, report
@@ -23,6 +23,7 @@ __all__ = [
     "Interval",
     "Ledger",
     "Meter",
+    "NetworkCounter",
     "PlacementTerms",
     "Report",
     "Sensitivity",
@@ -33,7 +34,6 @@ __all__ = [
     "check_signal",
     "compare",
     "count_network",
-    "count_readout",
     "energy_profile",
     "energy_profiles",
     "joules",

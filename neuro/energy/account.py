@@ -129,7 +129,8 @@ def account(
     prices = prices_of(profile)
     scenarios = _scenarios([prices], draws, seed)
     method = _Method(prices, placement, traffic or Traffic(), include_memory)
-    found = method.bill(ledger, scenarios)
+    sample = ledger.per_sample
+    found = method.bill(sample, scenarios)
     constants = [prices.constants[name].quantity for name in found.used]
     apart = any(term.startswith("memory: ") for term in found.terms)
     return Account(
@@ -141,7 +142,7 @@ def account(
         layers={name: scenarios.interval(row) for name, row in found.layers.items()},
         terms={name: scenarios.interval(row) for name, row in found.terms.items()},
         sensitivity=scenarios.sensitivity(found.total, found.used),
-        excluded=tuple(excluded(ledger, prices, placement, include_memory=include_memory)),
+        excluded=tuple(excluded(sample, prices, placement, include_memory=include_memory)),
         notes=tuple(_notes(profile, found)),
         spread=_spread(batches, method),
         citations=tuple(dict.fromkeys(each.citation for each in constants)),
@@ -186,9 +187,11 @@ def ratio(
     ours = prices_of(profile)
     theirs = ours if other_profile is None else prices_of(other_profile)
     scenarios = _scenarios([ours, theirs], draws, seed)
-    above = _Method(ours, placement, traffic or Traffic(), include_memory).bill(spiking, scenarios)
+    above = _Method(ours, placement, traffic or Traffic(), include_memory).bill(
+        spiking.per_sample, scenarios
+    )
     below = _Method(theirs, other_placement, traffic or Traffic(), include_memory).bill(
-        other, scenarios
+        other.per_sample, scenarios
     )
     if not below.total[0] > 0:
         raise UsageError(
@@ -244,12 +247,12 @@ class _Method:
             return "arithmetic and memory" if self.include_memory else "arithmetic alone"
         return "events" if self.placement is None else "events, messages and static power"
 
-    def bill(self, ledger: Ledger, scenarios: Scenarios) -> Bill:
+    def bill(self, sample: Ledger, scenarios: Scenarios) -> Bill:
         """Return the bill of a sample."""
         rows = scenarios.rows(self.prices)
         found = bill(
-            self.lines(ledger.per_sample),
-            ledger.layers,
+            self.lines(sample),
+            sample.layers,
             rows,
             scenarios,
             include_memory=self.include_memory,
@@ -262,7 +265,7 @@ class _Method:
 
     def joules(self, ledger: Ledger) -> float:
         """Return the total with all constants at their values."""
-        return float(self.bill(ledger, _scenarios([self.prices], 1, 0)).total[0])
+        return float(self.bill(ledger.per_sample, _scenarios([self.prices], 1, 0)).total[0])
 
     def lines(self, sample: Ledger) -> Iterator[Line]:
         """Yield the lines of a sample, all but static power."""

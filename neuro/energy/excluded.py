@@ -1,7 +1,6 @@
 """What an estimate leaves out, in words."""
 
 from collections.abc import Iterator
-from dataclasses import asdict
 
 from neuro.energy.counts import Ledger
 from neuro.energy.events import EVENTS, EVENTS_BESIDE, MOVEMENT, events_of
@@ -10,22 +9,22 @@ from neuro.energy.prices import Prices
 
 
 def excluded(
-    ledger: Ledger, prices: Prices, placement: PlacementTerms | None, *, include_memory: bool
+    sample: Ledger, prices: Prices, placement: PlacementTerms | None, *, include_memory: bool
 ) -> Iterator[str]:
     """Yield what happened but has no price, what has one but was not counted, and what the profile
     says of itself.
 
     Args:
-        ledger: what happened.
+        sample: what happened in one.
         prices: what has a price.
         placement: on a chip.
         include_memory: whether the memory model is in the total.
     """
     if not prices.profile.method:
-        for column, number in _unpriced(ledger.per_sample, prices).items():
+        for column, number in _unpriced(sample, prices).items():
             yield f"{column.replace('_', ' ')}: {number:.3g} a sample without a price"
         if prices.levels:
-            yield from _memory(ledger, include_memory)
+            yield from _memory(sample, include_memory)
     yield from _placing(prices, placement)
     yield from prices.profile.excludes
 
@@ -38,19 +37,19 @@ def _unpriced(sample: Ledger, prices: Prices) -> dict[str, float]:
         covered = EVENTS_BESIDE.union(*(EVENTS[event].covers(counts) for event in events))
         if prices.levels:
             covered |= MOVEMENT
-        for column, number in asdict(counts).items():
+        for column, number in vars(counts).items():
             if number and column not in covered:
                 found[column] = found.get(column, 0.0) + number
     return found
 
 
-def _memory(ledger: Ledger, include_memory: bool) -> Iterator[str]:
+def _memory(sample: Ledger, include_memory: bool) -> Iterator[str]:
     moving = {
         name
-        for name, counts in ledger.layers.items()
+        for name, counts in sample.layers.items()
         if any(getattr(counts, column) for column in MOVEMENT)
     }
-    unknown = sorted(moving - ledger.facts.keys())
+    unknown = sorted(moving - sample.facts.keys())
     if not moving:
         yield "memory: no reads or writes were counted"
     elif unknown:

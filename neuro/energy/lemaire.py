@@ -49,20 +49,19 @@ RECTIFIER = "Rectifier"
 
 
 def lemaire_lines(
-    ledger: Ledger, prices: Prices, *, linear_keeps_steps: bool = True
+    sample: Ledger, prices: Prices, *, linear_keeps_steps: bool = True
 ) -> Iterator[Line]:
     """Yield the lines of a sample.
 
     Args:
-        ledger: of a network of Linear, Conv, IF and LIF layers or rectifiers, with its facts.
+        sample: of a network of Linear, Conv, IF and LIF layers or rectifiers, with its facts.
         prices: of an addition, a multiplication and memories by size.
         linear_keeps_steps: whether a Linear keeps the potentials of all steps.
 
     Raises:
         UsageError: other layers, which it lists.
     """
-    _check(ledger)
-    sample = ledger.per_sample
+    _check(sample)
     spiking = any(facts.kind == "neurons" for facts in sample.facts.values())
     for name, counts in sample.layers.items():
         facts = sample.facts[name]
@@ -74,11 +73,11 @@ def lemaire_lines(
             yield from model.synapses(linear_keeps_steps, writes=not spiking)
 
 
-def _check(ledger: Ledger) -> None:
+def _check(sample: Ledger) -> None:
     """Check that the formulas hold for all layers."""
     refused = []
-    for name, counts in ledger.layers.items():
-        facts = ledger.facts.get(name)
+    for name, counts in sample.layers.items():
+        facts = sample.facts.get(name)
         if facts is None:
             refused.append(f"{name} (nothing is known of it)")
         elif facts.kind in _SYNAPSES:

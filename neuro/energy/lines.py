@@ -49,7 +49,8 @@ class Bill:
 
     def add(self, layer: str | None, term: str, joules: Array, *, apart: bool = False) -> None:
         """Add joules; those that stand apart are in no total and no layer."""
-        self.terms[term] = self.terms[term] + joules if term in self.terms else joules
+        before = self.terms.get(term)
+        self.terms[term] = joules if before is None else before + joules
         if apart:
             self.memory = self.memory + joules
             return
@@ -71,15 +72,15 @@ def bill(
     Each row is summed in the order of the lines, number by number, so that two equal bills are
     equal to the last bit.
     """
-    found = Bill(scenarios.nothing, scenarios.nothing)
-    found.layers = dict.fromkeys(layers, scenarios.nothing)
+    nothing = scenarios.nothing
+    found = Bill(nothing, nothing)
+    found.layers = dict.fromkeys(layers, nothing)
     for line in lines:
-        joules = scenarios.nothing
+        apart = line.memory and not include_memory
+        found.terms.setdefault(line.term, nothing)
         for name, amount in line.amounts.items():
             if amount:
-                joules = joules + amount * rows[name]
-        apart = line.memory and not include_memory
-        found.add(line.layer, line.term, joules, apart=apart)
-        if not apart:
-            found.used |= {name: None for name, amount in line.amounts.items() if amount}
+                found.add(line.layer, line.term, amount * rows[name], apart=apart)
+                if not apart:
+                    found.used[name] = None
     return found

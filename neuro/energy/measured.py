@@ -71,11 +71,14 @@ class NvmlCounter:
 
     def __init__(self, nvml: Any, device: Any, name: str) -> None:
         self.name = name
-        self._read = lambda: int(nvml.nvmlDeviceGetTotalEnergyConsumption(device))
-        self._start = self._read()
+        self._nvml, self._device = nvml, device
+        self._start = self._millijoules()
 
     def joules(self) -> float:
-        return _MILLI * (self._read() - self._start)
+        return _MILLI * (self._millijoules() - self._start)
+
+    def _millijoules(self) -> int:
+        return int(self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._device))
 
 
 class NvmlPower:
@@ -83,14 +86,17 @@ class NvmlPower:
 
     def __init__(self, nvml: Any, device: Any, name: str) -> None:
         self.name = name
-        self._read = lambda: _MILLI * nvml.nvmlDeviceGetPowerUsage(device)
-        self._last, self._time, self._total = self._read(), time.perf_counter(), 0.0
+        self._nvml, self._device = nvml, device
+        self._last, self._time, self._total = self._watts(), time.perf_counter(), 0.0
 
     def joules(self) -> float:
-        watts, now = self._read(), time.perf_counter()
+        watts, now = self._watts(), time.perf_counter()
         self._total += (now - self._time) * (watts + self._last) / 2
         self._last, self._time = watts, now
         return self._total
+
+    def _watts(self) -> float:
+        return _MILLI * float(self._nvml.nvmlDeviceGetPowerUsage(self._device))
 
 
 @dataclass

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from neuro.energy.counts import Ledger
 from neuro.energy.dispatch import count_module
-from neuro.energy.network import count_readout
+from neuro.energy.network import NetworkCounter
 from neuro.energy.prices import energy_profile
 from neuro.energy.record import SCHEMA, Baseline, Subject, check_profiles, make_record
 from neuro.energy.render_html import html
@@ -149,11 +149,11 @@ def report(
     """
     priced = [energy_profile(p) if isinstance(p, str | Path) else p for p in profiles]
     check_profiles(priced, allow_mixed_kinds=allow_mixed_kinds)
-    own, *others = (_Watched(each) for each in (model, *(baselines or {}).values()))
+    own = _Watched(model, signals)
+    others = [_Watched(each, None) for each in (baselines or {}).values()]
     for inputs, targets in loader:
-        own.see(inputs, targets, signals)
-        for other in others:
-            other.see(inputs, targets, None)
+        for each in (own, *others):
+            each.see(inputs, targets)
     if not own.ledgers:
         raise UsageError("report: the loader gave no batch to count.")
     subject = Subject(
@@ -165,8 +165,8 @@ def report(
         measure="accuracy",
     )
     beside = [
-        Baseline(name=each, ledger=reduce(add, other.ledgers), accuracy=other.accuracy)
-        for each, other in zip(baselines or {}, others, strict=True)
+        Baseline(name=title, ledger=reduce(add, other.ledgers), accuracy=other.accuracy)
+        for title, other in zip(baselines or {}, others, strict=True)
     ]
     record = make_record(subject, priced, baselines=beside, allow_mixed_kinds=allow_mixed_kinds)
     return Report(record)
@@ -175,8 +175,12 @@ def report(
 class _Watched:
     """A model that is counted batch by batch, and judged where there are targets."""
 
-    def __init__(self, model: nn.Module) -> None:
-        self._model = model
+    def __init__(self, model: nn.Module, signals: Any) -> None:
+        self._model, self._signals = model, signals
+        self._counter: NetworkCounter | None = None
+        if isinstance(model, Network):
+            with _evaluating(model):
+                self._counter = NetworkCounter(model, signal=signals or "real", others=count_module)
         self.ledgers: list[Ledger] = []
         self._right, self._judged = 0, True
 
@@ -187,28 +191,26 @@ class _Watched:
         return self._right / samples if self._judged else None
 
     @torch.no_grad()
-    def see(self, inputs: Any, targets: Tensor | None, signals: Any) -> None:
+    def see(self, inputs: Any, targets: Tensor | None) -> None:
         """Count a batch."""
         with _evaluating(self._model):
-            if isinstance(self._model, Network):
-                ledger, logits = count_readout(
-                    self._model, list(inputs), signal=signals or "real", others=count_module
-                )
+            if self._counter is not None:
+                ledger, logits = self._counter.count(list(inputs))
             else:
-                ledger, logits = self._run(inputs, signals)
+                ledger, logits = self._run(inputs)
         self.ledgers.append(ledger)
         if targets is None:
             self._judged = False
         else:
             self._right += int((logits.argmax(-1) == targets).sum())
 
-    def _run(self, inputs: Any, signals: Any) -> tuple[Ledger, Any]:
+    def _run(self, inputs: Any) -> tuple[Ledger, Any]:
         """Count a module and return what it gave, in the one pass that is counted."""
         given: list[Any] = []
         hook = self._model.register_forward_hook(lambda *call: given.append(call[2]))
         try:
             arguments = inputs if isinstance(inputs, tuple) else (inputs,)
-            ledger = count_module(self._model, *arguments, signals=signals)
+            ledger = count_module(self._model, *arguments, signals=self._signals)
         finally:
             hook.remove()
         return ledger, given[0]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from neuro.encoding import DeltaModulation
 from neuro.energy.counts import Ledger
-from neuro.energy.network import count_readout
+from neuro.energy.network import NetworkCounter
 from neuro.energy.record import Subject
 from neuro.energy.signals import Signal
 from neuro.export.run import check_count
@@ -45,11 +45,11 @@ def count_classifier(
     samples = min(options.samples or SAMPLES, held)
     signal = input_signal(session)
     accuracy, judged = recorded(run, what["checkpoint"], "test_accuracy"), held
-    network = session.network.eval()
+    counter = NetworkCounter(session.network.eval(), signal=signal)
     ledgers: list[Ledger] = []
     right = 0
     for steps, targets in sample_batches(session, samples):
-        found = count_readout(network, steps, signal=signal, per_step=options.per_step)
+        found = counter.count(steps, per_step=options.per_step)
         ledgers.append(found.ledger)
         right += int((found.logits.argmax(1) == targets).sum())
     if accuracy is None:

@@ -104,6 +104,7 @@ def test_memory_stands_apart_unless_it_is_asked_for():
     assert apart.layers["layer"].value == pytest.approx(46e-12)
     assert within.layers["layer"].value == pytest.approx(96e-12)
     assert "memory: it stands apart" in apart.excluded
+    assert not any("without a price" in each for each in (*apart.excluded, *within.excluded))
     assert not any(each.startswith("memory") for each in within.excluded)
     assert {each.constant for each in within.sensitivity} - {
         each.constant for each in apart.sensitivity
