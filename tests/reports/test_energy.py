@@ -47,7 +47,7 @@ def test_baselines_have_the_operations_of_their_shapes(run):
         products = sum(a * b for a, b in pairwise(sizes))
         if each["bits"] is None:
             assert each["totals"]["macs"] == products
-        assert 0.9 * products < each["totals"]["macs"] <= products  # weights rounded to 0 are none
+        assert 0 < each["totals"]["macs"] <= products  # a weight that is rounded to 0 is none
         (priced,) = each["profiles"]
         assert priced["priced_by"] == f"horowitz45-{'fp32' if each['bits'] is None else 'int8'}"
         ratio = record["profiles"][0]["total_pj"]["value"] / priced["total_pj"]["value"]
@@ -79,7 +79,8 @@ def test_break_even_rates_are_of_layers_that_spikes_reach(run):
         if layer["kind"] == "linear" and layer["signal"] == "binary"
     ]
     for row in record["break_even"]:
-        assert set(row["break_even"]) == set(row["synapse"]) == {"horowitz45-fp32", "lemaire45"}
+        # lemaire45 is a model of whole networks
+        assert set(row["break_even"]) == set(row["synapse"]) == {"horowitz45-fp32"}
         assert 0 <= row["rate"] <= 1
 
 
@@ -123,7 +124,7 @@ def test_a_reasoner_has_no_baselines_of_its_own(reasoners):
     assert (record["baselines"], record["break_even"], record["training"]) == ([], [], None)
     with pytest.raises(UsageError, match="no run of a spiking classifier"):
         energy_report(reasoners["grsnn"], ["horowitz45-fp32"], options=options, train=True)
-    with pytest.raises(UsageError, match="asks 398 queries"):
+    with pytest.raises(UsageError, match="asks 402 queries"):
         energy_report(reasoners["grsnn"], options=CountOptions(samples=10_000))
 
 

@@ -71,7 +71,7 @@ def test_what_enters_the_network_follows_from_the_encoding(tmp_path, changes, si
     found = count(folder, CountOptions(samples=8))
     assert found.session is not None
     assert input_signal(found.session) == found.subject.what["signal"] == signal
-    first = next(iter(found.subject.ledger.layers.values()))
+    first = found.subject.ledger.layers["linear1"]
     assert bool(first.macs) == (signal == "real")
     assert bool(first.synaptic_additions) == (signal != "real")
 
