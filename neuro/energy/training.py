@@ -30,6 +30,7 @@ wherever it is used. Not counted: random bits, indexing, copies, the bookkeeping
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -75,7 +76,7 @@ def training_cost(
         UsageError: a network the rule cannot train, an option whose operations are not counted
             (local and intermediate read-outs), or a module, neuron or surrogate that is not known.
     """
-    options: RuleOptions = rule_class(rule).Options() if isinstance(rule, str) else rule
+    options = rule_class(rule).Options() if isinstance(rule, str) else rule
     _refuse_uncounted(options)
     if not steps:
         raise UsageError("training is counted over at least one time step, got none.")
@@ -85,7 +86,7 @@ def training_cost(
     return Online(network, steps, options, signal, optimiser, zeros).cost()
 
 
-def _refuse_uncounted(options: RuleOptions) -> None:
+def _refuse_uncounted(options: Any) -> None:
     if options.name not in RULES:
         raise UsageError(f"nothing is known of the operations of the rule {options.name}.")
     for option in ("local_learning", "intermediate_learning"):

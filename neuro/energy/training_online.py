@@ -69,7 +69,7 @@ class Online(Batch):
         block = self.blocks[name]
         spatial = self.shapes[name][1:]
         side = min(block, *spatial) if spatial else 1
-        return self.neurons(name) // side ** len(spatial)
+        return self.neurons(name) // prod(side for _ in spatial)
 
     def _feedback(self, name: str) -> int:
         """Numbers of a layer's feedback matrix."""
