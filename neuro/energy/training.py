@@ -83,7 +83,8 @@ def training_cost(
     if isinstance(options, BPTTOptions):
         return Backpropagation(network, steps, options, signal, optimiser, zeros).cost()
     assert isinstance(options, OnlineOptions)
-    return Online(network, steps, options, signal, optimiser, zeros).cost()
+    holds = steps[0].device.type == "cpu"
+    return Online(network, steps, options, signal, optimiser, zeros, holds_noise=holds).cost()
 
 
 def _refuse_uncounted(options: Any) -> None:
