@@ -30,6 +30,7 @@ wherever it is used. Not counted: random bits, indexing, copies, the bookkeeping
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -75,17 +76,18 @@ def training_cost(
         UsageError: a network the rule cannot train, an option whose operations are not counted
             (local and intermediate read-outs), or a module, neuron or surrogate that is not known.
     """
-    options: RuleOptions = rule_class(rule).Options() if isinstance(rule, str) else rule
+    options = rule_class(rule).Options() if isinstance(rule, str) else rule
     _refuse_uncounted(options)
     if not steps:
         raise UsageError("training is counted over at least one time step, got none.")
     if isinstance(options, BPTTOptions):
         return Backpropagation(network, steps, options, signal, optimiser, zeros).cost()
     assert isinstance(options, OnlineOptions)
-    return Online(network, steps, options, signal, optimiser, zeros).cost()
+    holds = steps[0].device.type == "cpu"
+    return Online(network, steps, options, signal, optimiser, zeros, holds_noise=holds).cost()
 
 
-def _refuse_uncounted(options: RuleOptions) -> None:
+def _refuse_uncounted(options: Any) -> None:
     if options.name not in RULES:
         raise UsageError(f"nothing is known of the operations of the rule {options.name}.")
     for option in ("local_learning", "intermediate_learning"):

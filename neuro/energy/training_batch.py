@@ -50,6 +50,7 @@ class TrainingCost:
             the batch, by what they are. Those of ``bptt`` grow with T.
         synaptic_updates: changes of a synapse by a product of an error and its own presynaptic
             factor, at the step it happened: what a chip that learns in place prices as updates.
+            Where products with 0 are made, they count.
             None for ``bptt``, which such a chip cannot do.
         samples: B.
         timesteps: T.

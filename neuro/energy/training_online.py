@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from math import ceil, prod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +32,15 @@ from neuro.learning.zeroth_order import PerturbedOptions, ZeroOrderOptions
 
 
 class Online(Batch):
-    """The rules that go step by step: see :class:`neuro.learning.online.OnlineRule`."""
+    """The rules that go step by step: see :class:`neuro.learning.online.OnlineRule`.
+
+    Args:
+        holds_noise: whether the device keeps noise from one use to the next, as a CPU does.
+    """
+
+    def __init__(self, *arguments: Any, holds_noise: bool = True) -> None:
+        super().__init__(*arguments)
+        self.holds_noise = holds_noise
 
     def of_spikes(self) -> Signal:
         return "graded"
@@ -69,7 +78,7 @@ class Online(Batch):
         block = self.blocks[name]
         spatial = self.shapes[name][1:]
         side = min(block, *spatial) if spatial else 1
-        return self.neurons(name) // side ** len(spatial)
+        return self.neurons(name) // prod(side for _ in spatial)
 
     def _feedback(self, name: str) -> int:
         """Numbers of a layer's feedback matrix."""
@@ -119,9 +128,8 @@ class Online(Batch):
     def _perturb(self) -> None:
         """Count noise: drawn, scaled by alpha, added."""
         options, tally = self.options, self.phases["noise"]
-        held = self.steps[0].device.type == "cpu"
         fresh = ceil(self.timesteps / 2) if options.antithetic else self.timesteps
-        draws = fresh if held else self.timesteps + self._draws_of_credit()
+        draws = fresh if self.holds_noise else self.timesteps + self._draws_of_credit()
         for name, layer in self.network.neuron_nodes.items():
             numbers = self.samples * self.neurons(name)
             if options.noise != "rademacher":
@@ -332,7 +340,7 @@ class Online(Batch):
             self.stored["currents"] = batch * sum(
                 self.neurons(name) for name in network.synapse_nodes if self.is_constant(name)
             )
-        if isinstance(options, PerturbedOptions) and self.steps[0].device.type == "cpu":
+        if isinstance(options, PerturbedOptions) and self.holds_noise:
             self.stored["noise"] = sum(neurons.values())
         if self.blocks:
             self.stored["feedback"] = sum(map(self._feedback, self.blocks))

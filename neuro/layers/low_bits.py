@@ -93,8 +93,7 @@ class Quantiser(nn.Module):
 
     def _learning_step(self, x: Tensor) -> Tensor:
         """Return the steps, with the gradient that learning wants."""
-        numbers = x[0].numel()
-        share = (numbers * self.highest) ** -0.5
+        share = 1 / math.sqrt(x[0].numel() * self.highest)
         step = self.step(x)
         return step.detach() + (step - step.detach()) * share
 

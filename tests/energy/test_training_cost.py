@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from neuro.energy.counts import Counts
 from neuro.energy.network import count_network
 from neuro.energy.training import PHASES, TrainingCost, training_cost
+from neuro.energy.training_online import Online
 from neuro.energy.training_parts import (
     neuron_backward,
     optimiser_step,
@@ -33,6 +34,7 @@ from neuro.layers import (
     Spiking,
 )
 from neuro.learning import RULES, build_rule
+from neuro.models import MODELS, build_model
 from neuro.neurons import IF, LIF, AdaptiveLIF, CubaLIF
 from neuro.surrogate import SURROGATES
 
@@ -318,6 +320,54 @@ def test_noise_on_spikes_makes_products_of_additions():
     kept = training_cost(network, steps, inside).phases
     assert kept["forward"].layers["two"] == plain["two"]
     assert kept["noise"].total.functions == 0
+
+
+@pytest.mark.parametrize(
+    ("rule", "settings", "draws"),
+    [
+        ("zo", {}, T),
+        ("opzo", {}, T),
+        ("opzo", {"feedback_rule": "delta"}, 2 * T),
+        ("opzo", {"feedback_update": "per_pair"}, T // 2),
+    ],
+)
+def test_who_holds_no_noise_draws_it_for_credit_and_feedback(rule, settings, draws):
+    network = dense()
+    steps = inputs_of(network, constant=True)
+    options = RULES[rule].Options(**settings)
+    held = training_cost(network, steps, options)
+    assert held.stored["noise"] == B * (9 + 7)
+    drawing = Online(network, steps, options, "real", "adam", "skipped", holds_noise=False).cost()
+    assert drawing.phases["noise"].layers["lif1"].functions == 2 * (T + draws) * B * 9
+    assert "noise" not in drawing.stored
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("rule", RULES)
+def test_every_model_is_counted_for_every_rule(name, rule):
+    options = {"mlp": {"hidden": (8,)}}.get(name, {"width": 1 / 32})
+    network = build_model(
+        MODELS[name].options(**options), (3, 16, 16), 5, torch.Generator().manual_seed(0)
+    )
+    x = torch.randn(2, 3, 16, 16)
+    cost = training_cost(network, [x] * 3, rule)
+    synapses = network.synapse_nodes.keys()
+    assert synapses <= cost.phases["weight gradients"].layers.keys()
+    assert network.neuron_nodes.keys() <= cost.phases["error path"].layers.keys()
+
+
+def test_with_recompute_currents_are_made_twice_and_spikes_kept_as_bits():
+    network = dense()
+    steps = inputs_of(network, constant=False)
+    plain = training_cost(network, steps, "bptt")
+    again = training_cost(network, steps, RULES["bptt"].Options(recompute=True))
+    forward = plain.phases["forward"].layers
+    assert again.phases["recomputation"].layers["two"] == forward["two"]
+    assert "out" not in again.phases["recomputation"].layers  # nobody asks for logits
+    assert again.stored["spikes"] == math.ceil(T * B * (9 + 7) / 32)
+    assert again.stored["activities"] == T * B * 6
+    assert "currents" not in again.stored
+    assert sum(again.stored.values()) < sum(plain.stored.values())
 
 
 def test_feedback_matrices_by_hand():
