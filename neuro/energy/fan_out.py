@@ -160,7 +160,8 @@ def connection_fan_out(
     if chosen is not None:
         joined = joined & chosen
     if isinstance(synapses, Dense):
-        return np.count_nonzero(joined, axis=0).astype(np.int64)
+        columns: NDArray[np.int64] = joined.sum(axis=0, dtype=np.int64)
+        return columns
     if isinstance(synapses, Convolution):
         spread = convolution_fan_out(
             torch.from_numpy(joined),
