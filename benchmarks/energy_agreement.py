@@ -235,10 +235,10 @@ def _weighted(network: Network, seed: int, kept: float) -> Network:
     with torch.no_grad():
         for parameter in network.parameters():
             drawn = torch.randint(1, GRID, parameter.shape, generator=generator)
-            sign = torch.randint(2, parameter.shape, generator=generator) * 2 - 1
+            sign = torch.randint(2, parameter.shape, generator=generator).mul(2).sub(1)
             parameter.copy_(drawn * sign / GRID)
             if parameter.ndim > 1:
-                parameter *= torch.rand(parameter.shape, generator=generator) < kept
+                parameter.mul_(torch.rand(parameter.shape, generator=generator) < kept)
     return network.eval()
 
 

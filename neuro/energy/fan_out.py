@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.grad import conv2d_input
 
 from neuro.errors import UsageError
 from neuro.hardware.integer_graph import Convolution, Dense, Synapses, target_shape
@@ -58,18 +57,32 @@ def convolution_fan_out(
         dilation: rows, columns.
         groups: of channels.
     """
-    channels, outputs, joined = input_shape[0], output_shape[0], (weight != 0).double()
-    same = weight.dtype != torch.bool and whole(weight)
+    outputs, joined = output_shape[0], (weight != 0).double()
+    same = whole(joined)
     if same:  # one channel stands for all
-        channels, outputs, joined, groups = 1, 1, joined[:1, :1], 1
-    found = conv2d_input(
-        (1, channels, *input_shape[1:]),
-        joined,
+        outputs, joined, groups = 1, joined[:1, :1], 1
+    # what a stride skips at the far edges
+    left = [
+        size - ((out - 1) * step - 2 * pad + spread * (extent - 1) + 1)
+        for size, out, step, pad, spread, extent in zip(
+            input_shape[1:],
+            output_shape[1:],
+            stride,
+            padding,
+            dilation,
+            weight.shape[2:],
+            strict=True,
+        )
+    ]
+    found = nn.functional.conv_transpose2d(
         joined.new_ones((1, outputs, *output_shape[1:])),
-        stride=tuple(stride),
-        padding=tuple(padding),
-        dilation=tuple(dilation),
-        groups=groups,
+        joined,
+        None,
+        tuple(stride),
+        tuple(padding),
+        tuple(left),
+        groups,
+        tuple(dilation),
     )[0].round()  # whole numbers, which an algorithm for speed may miss by rounding
     if same:
         found = (found * (output_shape[0] * weight.shape[1] // input_shape[0])).expand(
@@ -147,9 +160,10 @@ def connection_fan_out(
     if chosen is not None:
         joined = joined & chosen
     if isinstance(synapses, Dense):
-        return np.count_nonzero(joined, axis=0).astype(np.int64)
+        columns: NDArray[np.int64] = joined.sum(axis=0, dtype=np.int64)
+        return columns
     if isinstance(synapses, Convolution):
-        found = convolution_fan_out(
+        spread = convolution_fan_out(
             torch.from_numpy(joined),
             source,
             target_shape(synapses, source),
@@ -158,6 +172,8 @@ def connection_fan_out(
             dilation=synapses.dilation,
             groups=synapses.groups,
         )
-        return found.numpy().astype(np.int64).reshape(-1)
+        found: NDArray[np.int64] = spread.numpy().astype(np.int64).reshape(-1)
+        return found
     size = int(np.prod(source, dtype=np.int64))
-    return np.bincount(synapses.sources[joined], minlength=size).astype(np.int64)
+    single: NDArray[np.int64] = np.bincount(synapses.sources[joined], minlength=size)
+    return single

@@ -178,9 +178,11 @@ def _ledger(
 ) -> Ledger:
     """Return the sums as a ledger, with one of each step if tallies are of steps."""
     by_step = [_counted(tally, facts) for tally in tallies]
+    if not per_step:
+        return Ledger(by_step[0], driven, facts, samples, timesteps)
     layers = {name: sum((step[name] for step in by_step), Counts()) for name in facts}
     steps = tuple(Ledger(step, driven, facts, samples) for step in by_step)
-    return Ledger(layers, driven, facts, samples, timesteps, steps if per_step else ())
+    return Ledger(layers, driven, facts, samples, timesteps, steps)
 
 
 def _check_known(network: Network, others: CountModule | None) -> None:

@@ -105,8 +105,9 @@ def by_position(events: Tensor) -> Tensor:
 
 def _inner(one: Tensor, other: Tensor) -> Tensor:
     """Return how many ones two tensors have in common, exactly."""
-    parts = zip(one.flatten().split(_EXACT), other.flatten().split(_EXACT), strict=True)
-    return torch.stack([torch.dot(*part).double() for part in parts]).sum()
+    ours, theirs = one.flatten(), other.flatten()
+    parts = [slice(first, first + _EXACT) for first in range(0, len(ours), _EXACT)]
+    return torch.stack([torch.dot(ours[part], theirs[part]).double() for part in parts]).sum()
 
 
 def _flat(value: Tensor) -> Tensor:

@@ -28,6 +28,7 @@ from neuro.layers import (
     ScaledWSLinear,
     Spiking,
 )
+from neuro.layers.quantised import Grid, Heard, QuantisedSynapse
 from neuro.models import MLP, Conv5, ResNet18, build_model
 from neuro.neurons import (
     IF,
@@ -495,6 +496,38 @@ def test_a_ternary_input_is_added_and_subtracted():
     assert ledger.layers["linear"].synaptic_additions == 4
     graded = count_network(network, [torch.tensor([[1.0, -0.5, 0.0]])], signal="graded")
     assert (graded.layers["linear"].macs, graded.layers["linear"].synaptic_additions) == (4, 0)
+
+
+def test_whole_numbers_of_a_chip():
+    linear = Linear(3, 2)
+    with torch.no_grad():
+        linear.weight.copy_(torch.tensor([[1.0, 0.1, 0.0], [-1.0, 0.0, 0.5]]))
+    grid = Grid(
+        factor=10.0,
+        bias_factor=10.0,
+        exponent=0,
+        step=2,
+        largest=254,
+        bias_exponent=None,
+        unit=1.0,
+        silence=None,
+        sent=1.0,
+    )
+    neuron = FixedPointLIF(steps=64.0, current_decay=0.0, voltage_decay=0.5)
+    nodes = [
+        Node("heard", Heard(torch.tensor(0.5), torch.tensor(0.0), lowest=-8, highest=7)),
+        Node("linear", QuantisedSynapse(linear, grid)),
+        Node("lif", Spiking(neuron)),
+    ]
+    ledger = count_network(Network(nodes, (3,)), [torch.tensor([[2.0, 0.0, 0.1]])])
+    # messages 4, 0 and 0; 0.1 becomes 1, halfway to a step of 2, and rounds to 0
+    assert ledger.layers["heard"] == Counts(
+        additions=3, multiplications=3, comparisons=6, activation_reads=3, activation_writes=1
+    )
+    assert (ledger.layers["linear"].macs, ledger.layers["linear"].bias_additions) == (2, 2)
+    facts = ledger.facts["linear"]
+    assert (facts.signal, facts.weight_bits, facts.weights) == ("graded", 9, 3)
+    assert ledger.layers["lif"].decays == 2
 
 
 def test_counting_leaves_no_trace_in_autograd():
