@@ -495,29 +495,28 @@ def render_relational(record: dict[str, Any], file: str) -> str:
 
 
 def render_energy_cost(record: dict[str, Any], file: str) -> str:
-    """Return the table of counted passes beside ordinary ones."""
+    """Return the table of ordinary networks, evaluated with and without counting."""
     rows = []
-    for found in record["workloads"].values():
-        steps = f", T = {found['timesteps']}" if found["timesteps"] > 1 else ""
-        rate, ratio = found["firing_rate"], found["count_over_evaluate"]
+    for each in record["networks"].values():
+        times, ratio = each["times"], each["over_evaluation"]
         rows.append(
             (
-                f"{found['title']}{steps}, B = {found['batch_size']}",
-                NONE if rate is None else f"{100 * rate:.1f} %",
-                *(f"{found['times'][name]['median_ms']:.2f}" for name in ("evaluate", "count")),
+                each["title"],
+                *(f"{times[name]['median_ms']:.1f}" for name in ("evaluation", "counting")),
                 f"{ratio['median']:.2f} ({ratio['p20']:.2f} to {ratio['p80']:.2f})",
             )
         )
-    header = ("network and batch", "firing rate", "evaluate (ms)", "count (ms)", "count / evaluate")
+    header = ("network and input", "evaluation (ms)", "with counting (ms)", "ratio")
     return "\n".join(
         [
-            "#### What counting operations costs",
+            "#### What counting any module costs",
             "",
             table(header, rows),
             "",
-            f"{source([file], machine_of(record))} Every row: `{record['command']}`. Medians (20th "
-            f"to 80th percentile) of {record['rounds']} interleaved passes in one process, at "
-            "initial weights, on random inputs. A counted pass runs the network once.",
+            f"{source([file], machine_of(record))} Every row: `{record['command']}`. Networks "
+            f"without spikes, by torch's dispatcher. Medians of {record['rounds']} interleaved "
+            f"passes over {record['batches']} batches of {record['batch_size']}; ratios (20th to "
+            "80th percentile) within a round.",
             "",
         ]
     )

@@ -48,6 +48,7 @@ OPTIONAL: dict[str, str] = {
     "triton": "neuro.kernels.*.gpu",
     "llvmlite": "neuro.kernels.*",
     "nir": "neuro.hardware.nir*",
+    "pynvml": "neuro.energy.measured",
     "norse": "neuro.hardware.nir.readers",
     "sinabs": "neuro.hardware.nir.readers",
     "snntorch": "neuro.hardware.nir.readers",

@@ -3,6 +3,7 @@
 from neuro.energy.account import Account, account, joules, ratio, significant
 from neuro.energy.comparison import Comparison, compare
 from neuro.energy.counts import Counts, Facts, Ledger, layer_norm, linear
+from neuro.energy.dispatch import count_module
 from neuro.energy.measured import Meter, measure
 from neuro.energy.network import CountedReadout, NetworkCounter, count_network
 from neuro.energy.placement import PlacementTerms, placement_terms
@@ -33,6 +34,7 @@ __all__ = [
     "check_kinds",
     "check_signal",
     "compare",
+    "count_module",
     "count_network",
     "energy_profile",
     "energy_profiles",

@@ -178,7 +178,7 @@ def fan_out(
         if transposed:
             kernels = joined.sum(1)
         else:
-            kernels = joined.unflatten(0, (groups, -1)).sum(1).flatten(0, 1)
+            kernels = joined.reshape(groups, -1, *joined.shape[1:]).sum(1).flatten(0, 1)
         kernels = kernels[:, None].double()
         channels = inputs[0]
         found: Tensor = torch.ops.aten.convolution_backward(

@@ -11,14 +11,13 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from neuro.energy import Counts, Ledger
-from neuro.energy.dispatch import ModuleCounter, count_module
+from neuro.energy import Counts, Ledger, ModuleCounter, count_module, count_network
 from neuro.energy.operator_call import Rule
 from neuro.errors import UsageError
 from neuro.graph.nbfnet import NBFNet
 from neuro.graph.operations import count_nbfnet
 from neuro.kernels import RelationalGraph, lif
-from neuro.layers import Conv2d, Linear, Spiking
+from neuro.layers import Conv2d, Flatten, Linear, Network, Node, Spiking
 from neuro.neurons import LIF
 
 MOVED = ("weight_reads", "state_reads", "state_writes", "activation_reads", "activation_writes")
@@ -474,6 +473,40 @@ def test_a_batch_counts_as_its_samples_do_in_any_order(seed, batch, rate):
     for counts in whole.layers.values():
         total += counts
     assert whole.total == total
+
+
+@pytest.mark.parametrize("signal", ["binary", "real"])
+def test_nodes_count_as_their_network_does(signal):
+    """Alone by its operators, or by its kind in a network: columns and facts are the same."""
+    torch.manual_seed(0)
+    neurons = LIF(decay=0.5, threshold=0.2)
+    network = Network(
+        [
+            Node("conv", Conv2d(2, 3, 3, stride=2, padding=1)),
+            Node("lif", Spiking(neurons)),
+            Node("flatten", Flatten()),
+            Node("norm", nn.LayerNorm(27)),
+            Node("hidden", Linear(27, 9, bias=False)),
+            Node("readout", Linear(27, 4), ("flatten",)),
+        ],
+        (2, 5, 5),
+    ).eval()
+    with torch.no_grad():
+        network.nodes["conv"].weight[torch.rand(3, 2, 3, 3) < 0.3] = 0
+    x = torch.rand(4, 2, 5, 5)
+    x = (x < 0.3).float() if signal == "binary" else x
+    whole = count_network(network, [x], signal=signal, others=count_module)
+    values, _ = network.advance(x, network.initial_state(4), network.effective_weights())
+    assert 0 < values["lif"].mean() < 1
+    sources = {"conv": (x, signal), "readout": (values["flatten"], "binary")}
+    sources |= {"norm": (values["flatten"], "binary"), "hidden": (values["norm"], "real")}
+    for name, (source, carried) in sources.items():
+        alone = count_module(network.nodes[name], source, signals=[carried])
+        assert alone.total == whole.layers[name], name
+        if name == "norm":
+            continue
+        ours, theirs = next(iter(alone.facts.values())), whole.facts[name]
+        assert ours == theirs, name
 
 
 def test_batches_of_a_counter_are_counted_alone():

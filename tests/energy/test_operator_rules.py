@@ -7,8 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from neuro.energy import Counts, layer_norm
-from neuro.energy.dispatch import count_module
+from neuro.energy import Counts, count_module, layer_norm
 from neuro.energy.operator_rules import FREE, RULES
 from neuro.energy.reduction_rules import adaptive, sliding
 
