@@ -3,7 +3,7 @@
 from neuro.energy.account import Account, account, joules, ratio, significant
 from neuro.energy.comparison import Comparison, compare
 from neuro.energy.counts import Counts, Facts, Ledger, layer_norm, linear
-from neuro.energy.dispatch import count_module
+from neuro.energy.dispatch import ModuleCounter, count_module
 from neuro.energy.measured import Meter, measure
 from neuro.energy.network import CountedReadout, NetworkCounter, count_network
 from neuro.energy.placement import PlacementTerms, placement_terms
@@ -24,6 +24,7 @@ __all__ = [
     "Interval",
     "Ledger",
     "Meter",
+    "ModuleCounter",
     "NetworkCounter",
     "PlacementTerms",
     "Report",
