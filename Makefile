@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check lava nir-readers bench bench-peers clean
+.PHONY: help demo test test-slow check lava nir-readers chromium bench bench-peers clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -36,8 +36,16 @@ bench-peers: $(VENV)-peers/.peers  ## time training and layers beside other fram
 	$(VENV)-peers/bin/python -m benchmarks.speed --peers
 	$(VENV)-peers/bin/python -m benchmarks.layers --peers --scaling
 	$(VENV)-peers/bin/python -m benchmarks.kept --peers
+	$(VENV)-peers/bin/python -m benchmarks.energy_agreement
 
 nir-readers: $(VENV)-readers/.readers  ## install the frameworks that NIR files are tried in
+
+# Of the system's packages, so it takes root; nothing of neuro needs it but the test of the page.
+chromium:  ## install Chromium, in which energy reports are tried
+	@command -v chromium || { \
+	  [ "$$(id -u)" = 0 ] || { echo "Chromium takes root: apt-get install chromium" >&2; exit 1; }; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+	    --no-install-recommends chromium && command -v chromium; }
 
 clean:  ## remove builds and caches; virtual environments and runs/ stay
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -74,11 +82,12 @@ $(VENV)/.installed-dev: $(VENV)/.build-tools pyproject.toml
 # CPU build of torch, and a chip's toolkit; none is needed for what is compared. What they do import
 # is named here.
 PEERS := spikingjelly snntorch norse sinabs loguru nir nirtorch pbr tqdm
+COUNTERS := neurobench
 
 $(VENV)-peers/.peers: constraints.txt pyproject.toml Makefile
 	$(MAKE) VENV=$(VENV)-peers $(VENV)-peers/.installed
 	$(VENV)-peers/bin/python -m pip install -qq --disable-pip-version-check -c constraints.txt \
-	  --no-deps $(PEERS)
+	  --no-deps $(PEERS) $(COUNTERS)
 	@touch $@
 
 # The same packages alone, in an environment that takes everything else from $(VENV).

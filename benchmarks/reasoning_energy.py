@@ -20,10 +20,11 @@ rate at which it would be 20.
 import json
 import shlex
 from collections.abc import Iterator
+from dataclasses import asdict
+from functools import reduce
+from operator import add
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from benchmarks.command import main
 from benchmarks.records import (
@@ -34,19 +35,17 @@ from benchmarks.records import (
     write_result,
 )
 from neuro.config import ReasonConfig, load_reason_config
-from neuro.energy import Ledger, Prices, compare, load_prices
+from neuro.energy import Interval, compare, energy_profile, significant
 from neuro.errors import UsageError
 from neuro.graph import GRSNN, NBFNet
 from neuro.graph.accountings import CLAIM, Sizes, counted_accountings, published_accountings
-from neuro.graph.operations import count_grsnn, count_heard, count_nbfnet
-from neuro.graph.queries import both_sides
-from neuro.kernels.relational_graph import RelationalGraph
+from neuro.graph.operations import count_nbfnet
+from neuro.hardware import HardwareProfile
+from neuro.reports.reasoning import count_queries, draw_queries
 from neuro.training import RunDirectory, load_reasoner
 from neuro.training.reasoning import ReasoningSession
 
 KIND = "reasoning-energy"
-BATCH = 8
-"""Queries propagated at once."""
 
 
 def reasoning_energy(
@@ -90,7 +89,7 @@ def reasoning_energy(
             spiking.config.method_name: _described(grsnn, spiking),
             other.config.method_name: _described(nbfnet, other),
         },
-        **measure(spiking, other, queries, load_prices()),
+        **measure(spiking, other, queries, energy_profile()),
     }
     name = spiking.config.dataset_name
     write_result(file, {**record, "graphs": {**record["graphs"], name: entry}})
@@ -99,7 +98,7 @@ def reasoning_energy(
 
 
 def measure(
-    spiking: ReasoningSession, other: ReasoningSession, queries: int, prices: Prices
+    spiking: ReasoningSession, other: ReasoningSession, queries: int, profile: HardwareProfile
 ) -> dict[str, Any]:
     """Return counts of a mean query and what they cost by each accounting.
 
@@ -107,14 +106,15 @@ def measure(
         spiking: of a GRSNN, at its trained weights.
         other: of an NBFNet on the same graph.
         queries: how many to draw.
-        prices: of operations.
+        profile: prices of operations.
     """
     model, graph = spiking.model, spiking.test_graph.whole
     assert isinstance(model, GRSNN)
     assert isinstance(other.model, NBFNet)
     heads, relations = draw_queries(spiking, queries)
     count = len(heads)
-    released, skipping = count_queries(model, graph, heads, relations)
+    asked = list(count_queries(spiking, heads, relations))
+    released, skipping = (reduce(add, ledgers).per_sample for ledgers in zip(*asked, strict=True))
     without = count_nbfnet(other.model, graph, queries=count, candidates=graph.nodes).over(count)
     sizes = Sizes(
         nodes=graph.nodes,
@@ -130,13 +130,13 @@ def measure(
         *published_accountings(sizes, firing_rate),
         *counted_accountings(released, skipping, without),
     ):
-        found = compare(each.spiking, each.other, prices, firing_rate=firing_rate, factor=CLAIM)
+        found = compare(each.spiking, each.other, profile, firing_rate=firing_rate, factor=CLAIM)
         accountings.append(
             {
                 "name": each.name,
                 "words": each.words,
-                "spiking_joules": found.spiking._asdict(),
-                "other_joules": found.other._asdict(),
+                "spiking_joules": _joules(found.spiking),
+                "other_joules": _joules(found.other),
                 "ratio": found.ratio,
                 "rate_for_claim": found.rate_for_factor,
             }
@@ -150,7 +150,7 @@ def measure(
         "layers": sizes.layers,
         "firing_rate": firing_rate,
         "claim": CLAIM,
-        "prices": prices.model_dump(exclude_none=True),
+        "prices": _prices(profile),
         "operations": {
             "grsnn": released.to_json(),
             "grsnn_silence_skipped": skipping.to_json(),
@@ -158,34 +158,6 @@ def measure(
         },
         "accountings": accountings,
     }
-
-
-def draw_queries(session: ReasoningSession, queries: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return heads and relations of test queries, drawn with a fixed seed."""
-    asked = both_sides(session.task.test, relations=session.test_graph.fact_relations)
-    order = torch.randperm(len(asked.sources), generator=torch.Generator().manual_seed(0))
-    chosen = order[:queries]
-    return (
-        asked.sources[chosen].to(session.device),
-        asked.relations[chosen].to(session.device),
-    )
-
-
-@torch.no_grad()
-def count_queries(
-    model: GRSNN, graph: RelationalGraph, heads: torch.Tensor, relations: torch.Tensor
-) -> tuple[Ledger, Ledger]:
-    """Run the queries; return a mean query's operations, as released and with silence skipped."""
-    totals = [Ledger({}), Ledger({})]
-    for asked in zip(torch.split(heads, BATCH), torch.split(relations, BATCH), strict=True):
-        features = model(graph, *asked)
-        heard = count_heard(model, graph, asked[1], features)
-        for place, skip in enumerate((False, True)):
-            totals[place] += count_grsnn(
-                model, features, heard, candidates=graph.nodes, skip_silence=skip
-            )
-    released, skipping = (total.over(len(heads)) for total in totals)
-    return released, skipping
 
 
 def describe(name: str, entry: dict[str, Any]) -> Iterator[str]:
@@ -208,19 +180,11 @@ def row_of(accounting: dict[str, Any]) -> tuple[str, str, str, str, str]:
     needed = "none" if rate is None else "any" if rate >= 1 else f"{100 * rate:.2g} %"
     return (
         accounting["name"],
-        f"{joules(accounting['spiking_joules']['joules'])} (estimate)",
-        f"{joules(accounting['other_joules']['joules'])} (estimate)",
+        f"{significant(accounting['spiking_joules']['joules'])} (estimate)",
+        f"{significant(accounting['other_joules']['joules'])} (estimate)",
         "-" if ratio is None else two_digits(ratio),
         needed,
     )
-
-
-def joules(value: float) -> str:
-    """Write an energy with two significant digits."""
-    for scale, unit in ((1.0, "J"), (1e-3, "mJ"), (1e-6, "µJ"), (1e-9, "nJ")):
-        if value >= 0.995 * scale:
-            return f"{two_digits(value / scale)} {unit}"
-    return f"{two_digits(value / 1e-12)} pJ"
 
 
 def two_digits(value: float) -> str:
@@ -243,6 +207,20 @@ def training_command(config: ReasonConfig) -> str:
                 text = "null" if setting is None else json.dumps(setting, separators=(",", ":"))
                 words += ["--set", f"{name}={text}"]
     return shlex.join(words)
+
+
+def _joules(found: Interval) -> dict[str, float]:
+    return {"joules": found.value, "low": found.low, "high": found.high}
+
+
+def _prices(profile: HardwareProfile) -> dict[str, Any]:
+    """Return what an addition and a multiplication cost, with their sources."""
+    known = {name: asdict(profile[f"{name}_energy"]) for name in ("addition", "multiplication")}
+    said = {
+        name: {key: value for key, value in each.items() if value not in (None, "")}
+        for name, each in known.items()
+    }
+    return {"profile": profile.name, **said}
 
 
 def _open(folder: Path, data_dir: Path | None) -> ReasoningSession:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.agreement_table import render_agreement, render_counting, render_energy_cost
 from benchmarks.command import CheckFailedError, main, say
 from benchmarks.energy_table import render_energy
 from benchmarks.export_table import render_exports
@@ -241,6 +242,9 @@ RENDERERS: dict[str, Renderer] = {
     "reasoning-energy": _each(render_reasoning_energy),
     "energy": _each(render_energy),
     "exports": _each(render_exports),
+    "energy-agreement": _each(render_agreement),
+    "counting": _each(render_counting),
+    "energy-cost": _each(render_energy_cost),
 }
 """By kind of result, in the order of the section."""
 

@@ -13,7 +13,8 @@ class UnrecordedOp:
     """One ``torch.library.custom_op`` whose body is called directly while nothing is compiled.
 
     The dispatcher finds no gradient to record and takes 0.1 ms to say so, as long as a small layer
-    takes to compute. Under ``torch.compile`` the operation goes into the graph as one node.
+    takes to compute. Under ``torch.compile`` the operation goes into the graph as one node, and a
+    dispatch mode sees it.
 
     Args:
         name: such as ``neuro::noise``.
@@ -34,12 +35,13 @@ class UnrecordedOp:
         self.op.register_fake(fake)
 
     def __call__(self, *arguments: Any) -> Any:
-        return (self.op if torch.compiler.is_compiling() else self._body)(*arguments)
+        watched = torch.compiler.is_compiling() or _is_watched()
+        return (self.op if watched else self._body)(*arguments)
 
 
 def is_plain_call(*operands: Tensor | None) -> bool:
     """Tell whether nothing watches a call: no graph is recorded, nothing is traced."""
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or _is_watched():
         return False
     graph = torch.is_grad_enabled()
     for each in operands:
@@ -50,9 +52,15 @@ def is_plain_call(*operands: Tensor | None) -> bool:
 
 def is_untraced_call(*operands: Tensor | None) -> bool:
     """Tell whether a call computes at once, on tensors that are no more than that."""
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or _is_watched():
         return False
     return all(each is None or type(each) in _PLAIN for each in operands)
+
+
+def _is_watched() -> bool:
+    """Tell whether a dispatch mode wants to see every operation, as one that counts them does."""
+    modes: int = torch._C._len_torch_dispatch_stack()
+    return modes > 0
 
 
 def recorded(

@@ -19,7 +19,8 @@ ALLOWED = {
     "kernels": set(),
     "hardware": set(),
     "hardware.nir": {"layers", "neurons", "surrogate"},
-    "energy": {"hardware"},
+    "energy": {"hardware", "learning", "models", "layers", "neurons", "surrogate", "kernels"}
+    | {"choices"},
     "errors": set(),
     "choices": set(),
     "surrogate": {"kernels"},
@@ -34,8 +35,10 @@ ALLOWED = {
     "training": {"config", "learning", "models", "layers", "graph", "data", "encoding"},
     "export": {"training", "data", "graph", "layers", "neurons", "kernels", "surrogate"}
     | {"hardware", "hardware.nir"},
+    "reports": {"training", "config", "data", "graph", "export", "models", "learning", "layers"}
+    | {"energy", "hardware", "encoding"},
     "cli": {"config", "training", "learning", "models", "graph", "data", "kernels", "hardware"}
-    | {"hardware.nir", "export"},
+    | {"hardware.nir", "export", "energy", "reports"},
 }
 
 # Packages that not everyone has, and the modules that may import each; they load when chosen.
@@ -45,6 +48,7 @@ OPTIONAL: dict[str, str] = {
     "triton": "neuro.kernels.*.gpu",
     "llvmlite": "neuro.kernels.*",
     "nir": "neuro.hardware.nir*",
+    "pynvml": "neuro.energy.measured",
     "norse": "neuro.hardware.nir.readers",
     "sinabs": "neuro.hardware.nir.readers",
     "snntorch": "neuro.hardware.nir.readers",

@@ -48,6 +48,16 @@ app.command(
     name="verify",
     help="Prove an export: every register of every step, in the simulator and in Lava.",
 )
+app.command(
+    "neuro.cli.energy:energy",
+    name="energy",
+    help="Estimate what a network costs: by layer, by hardware, with a band, beside fair networks.",
+)
+app.command(
+    "neuro.cli.compare:compare",
+    name="compare",
+    help="Put runs side by side: accuracy, parameters, operations, energy, latency.",
+)
 app.command("neuro.cli.runs:runs", name="runs", help="List run folders and how they stand.")
 app.command(
     "neuro.cli.models:models",

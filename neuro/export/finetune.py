@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from neuro.errors import DivergedError, UsageError
+from neuro.errors import UsageError
 from neuro.export.quantised import QuantisedNetwork
 from neuro.export.run import calibrate, calibration_steps
 from neuro.hardware.fixed_point import Recording, run
@@ -23,9 +23,9 @@ from neuro.hardware.quantise import Quantised, report
 from neuro.hardware.targets import Target
 from neuro.training.classification import ClassificationSession
 from neuro.training.environment import computing
-from neuro.training.interrupts import StopSignals, TrainingInterrupted
+from neuro.training.epoch import train_epoch
+from neuro.training.interrupts import StopSignals
 from neuro.training.session import Totals
-from neuro.training.updates import Updates
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -109,8 +109,15 @@ def finetune(
         stop.deferred = True
         best = _Best(tuning)
         for epoch in range(1, epochs + 1):
-            _train_epoch(tuning, epoch, stop)
-            note(f"Fine-tuning, epoch {epoch} of {epochs}: {_described(tuning)}{best.judge(epoch)}")
+            went = train_epoch(
+                tuning,
+                stop,
+                epoch,
+                doing="fine-tuning",
+                left="nothing was written",
+                advice="Lower --finetune-lr.",
+            )
+            note(f"Fine-tuning, epoch {epoch} of {epochs}: {went}{best.judge(epoch)}")
             tuning.position.epoch, tuning.position.batch = tuning.position.epoch + 1, 0
             tuning.totals = Totals()
         best.restore()
@@ -137,30 +144,6 @@ def _continued(
     tuning.rule.load_state_dict(session.rule.state_dict())
     tuning.position.epoch = session.config.epochs + 1  # orders and noise that were not seen yet
     return tuning
-
-
-def _train_epoch(tuning: ClassificationSession, epoch: int, stop: StopSignals) -> None:
-    tuning.begin_epoch()
-    while tuning.position.batch < tuning.steps_per_epoch:
-        started = time.perf_counter()
-        try:
-            learned = tuning.learn(Updates(tuning))
-        except DivergedError as error:
-            raise DivergedError(f"Fine-tuning: {error} Lower --finetune-lr.") from error
-        tuning.position.batch += 1
-        tuning.position.step += 1
-        tuning.totals.add(*learned, time.perf_counter() - started)
-        if stop.received is not None:
-            raise TrainingInterrupted(
-                f"Stopped in epoch {epoch} of fine-tuning; nothing was written.", stop.received
-            )
-
-
-def _described(tuning: ClassificationSession) -> str:
-    totals = tuning.totals
-    return (
-        f"loss {totals.loss / totals.samples:.4f}, accuracy {totals.correct / totals.samples:.2%}"
-    )
 
 
 class _Best:

@@ -156,7 +156,7 @@ def count_grsnn(
     layers["score"] = _scores(model.mlp, queries * candidates)
     if not model.boundary_query:
         layers["score"] += Counts(additions=queries * candidates * hidden)
-    return Ledger(layers, frozenset(driven))
+    return Ledger(layers, frozenset(driven), samples=queries, timesteps=model.timesteps)
 
 
 def count_nbfnet(model: NBFNet, graph: RelationalGraph, *, queries: int, candidates: int) -> Ledger:
@@ -187,7 +187,7 @@ def count_nbfnet(model: NBFNet, graph: RelationalGraph, *, queries: int, candida
         for name, counts in _layer_counts(layer, graph, model.short_cut, queries).items():
             layers[f"layer {number}, {name}"] = counts
     layers["score"] = _scores(model.mlp, queries * candidates)
-    return Ledger(layers)
+    return Ledger(layers, samples=queries)
 
 
 def _layer_counts(

@@ -8,6 +8,7 @@ from neuro.layers.linear_maps import (
     LinearMap,
     Scale,
 )
+from neuro.layers.low_bits import LowBit, Quantiser, Rectifier
 from neuro.layers.network import (
     INPUT,
     Network,
@@ -30,12 +31,15 @@ __all__ = [
     "GlobalAvgPool2d",
     "Linear",
     "LinearMap",
+    "LowBit",
     "Network",
     "NetworkState",
     "Node",
     "NodeSummary",
+    "Quantiser",
     "Readout",
     "ReadoutIntegrator",
+    "Rectifier",
     "Scale",
     "ScaledWSConv2d",
     "ScaledWSLinear",

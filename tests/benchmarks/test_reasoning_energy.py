@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.command import run
-from benchmarks.reasoning_energy import joules, reasoning_energy, row_of, training_command
+from benchmarks.reasoning_energy import reasoning_energy, row_of, training_command
 from benchmarks.tables import render
 from neuro.config import load_reason_config
 from neuro.training import train
@@ -120,9 +120,7 @@ def test_a_run_is_named_by_the_command_that_trains_it():
     }
 
 
-def test_energies_have_two_digits():
-    shown = [joules(value) for value in (5.824e-3, 9.96e-4, 1.2345e-7, 0.0, 3.14159)]
-    assert shown == ["5.8 mJ", "1 mJ", "120 nJ", "0 pJ", "3.1 J"]
+def test_rows_have_two_digits():
     row = {
         "name": "a",
         "spiking_joules": {"joules": 0.0},
@@ -130,6 +128,6 @@ def test_energies_have_two_digits():
         "ratio": None,
         "rate_for_claim": None,
     }
-    assert row_of(row) == ("a", "0 pJ (estimate)", "1 mJ (estimate)", "-", "none")
+    assert row_of(row) == ("a", "0 J (estimate)", "1 mJ (estimate)", "-", "none")
     row |= {"ratio": 123.4, "rate_for_claim": 1.7}
     assert row_of(row)[3:] == ("120", "any")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neuro.energy import Counts, Ledger, layer_norm, linear
+from neuro.energy import Counts, Facts, Ledger, layer_norm, linear
 
 NUMBERS = st.integers(0, 1000)
 COUNTS = st.builds(Counts, spikes=NUMBERS, synaptic_additions=NUMBERS, macs=NUMBERS)
@@ -66,3 +66,59 @@ def test_closed_forms_by_hand():
     assert linear(2, 3, 5) == Counts(macs=30)
     # of 4 numbers: 4 to sum, 1/d, 4 to centre, 4 squares, 1/d, epsilon, root, 4 scaled, 4 affine
     assert layer_norm(1, 4) == Counts(additions=9, multiplications=6, macs=8, functions=1)
+
+
+def test_columns_are_disjoint_and_each_costs_once():
+    counts = Counts(
+        synaptic_additions=1, additions=2, bias_additions=4, resets=8, macs=16, decays=32
+    ) + Counts(multiplications=64)
+    assert counts.all_additions == 1 + 2 + 4 + 8 + 16
+    assert counts.all_multiplications == 16 + 32 + 64
+    events = Counts(spikes=1, spikes_in=1, neuron_updates=1, delay_pushes=1, weight_reads=1)
+    assert events.all_additions == events.all_multiplications == 0
+
+
+def test_active_updates_are_updates():
+    with pytest.raises(ValueError, match="active_updates 3 of 2 neuron_updates"):
+        Counts(neuron_updates=2, active_updates=3)
+
+
+FACTS = Facts(kind="linear", signal="binary", parameters=12, kernel=(3, 3))
+
+
+def test_samples_add_up_and_a_mean_is_of_one():
+    one = Ledger({"a": Counts(macs=6)}, facts={"a": FACTS}, samples=2, timesteps=3)
+    both = one + one
+    assert (both.samples, both.timesteps, both.facts["a"], both.parameters) == (4, 3, FACTS, 12)
+    assert both.per_sample == one.per_sample
+    assert both.per_sample.total.macs == 3
+    assert Ledger({}) + one == one + Ledger({}) == one
+
+
+def test_steps_add_up_step_by_step():
+    def of(*numbers: int) -> Ledger:
+        steps = tuple(Ledger({"a": Counts(macs=number)}) for number in numbers)
+        return Ledger({"a": Counts(macs=sum(numbers))}, timesteps=2, steps=steps)
+
+    both = of(1, 2) + of(10, 20)
+    assert [step.total.macs for step in both.steps] == [11, 22]
+    assert [step.total.macs for step in both.per_sample.steps] == [5.5, 11]
+
+
+def test_ledgers_of_different_networks_are_not_added():
+    one = Ledger({"a": Counts()}, facts={"a": FACTS})
+    with pytest.raises(ValueError, match="two layers are called 'a'"):
+        one + Ledger({"a": Counts()}, facts={"a": Facts(kind="linear")})
+    with pytest.raises(ValueError, match="1 time steps cannot be added to 2"):
+        one + Ledger({"a": Counts()}, timesteps=2)
+    with pytest.raises(ValueError, match="facts names"):
+        Ledger({"a": Counts()}, facts={"b": FACTS})
+    with pytest.raises(ValueError, match="samples must be at least 1"):
+        Ledger({}, samples=0)
+    with pytest.raises(ValueError, match="1 steps for 2 timesteps"):
+        Ledger({}, timesteps=2, steps=(Ledger({}),))
+
+
+def test_facts_as_json():
+    assert FACTS.to_json()["kernel"] == [3, 3]
+    assert FACTS.to_json()["constant"] is False

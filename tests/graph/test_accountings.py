@@ -2,7 +2,7 @@
 
 import pytest
 
-from neuro.energy import Counts, Ledger, compare, estimate, load_prices
+from neuro.energy import Counts, Ledger, compare, energy_profile, joules
 from neuro.graph.accountings import (
     CLAIM,
     Sizes,
@@ -13,7 +13,7 @@ from neuro.graph.accountings import (
     spiking_formula,
 )
 
-PRICES = load_prices()
+PROFILE = energy_profile()
 FREEBASE = Sizes(nodes=14_541, edges=544_230, hidden=32, timesteps=10, layers=6)
 
 
@@ -31,9 +31,9 @@ def test_closed_forms_by_hand():
 
 
 def test_nbfnet_with_pna_on_freebase():
-    found = layered_formula(FREEBASE, pna=True).total
-    assert found.macs == pytest.approx(1.27e9, rel=5e-3)
-    assert estimate(found, PRICES).joules == pytest.approx(5.8e-3, rel=5e-3)
+    found = layered_formula(FREEBASE, pna=True)
+    assert found.total.macs == pytest.approx(1.27e9, rel=5e-3)
+    assert joules(found, PROFILE) == pytest.approx(5.8e-3, rel=5e-3)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_nbfnet_with_pna_on_freebase():
 def test_the_firing_rate_that_the_claim_needs(place, name, rate):
     accounting = published_accountings(FREEBASE, 0.1)[place]
     assert accounting.name == name
-    found = compare(accounting.spiking, accounting.other, PRICES, firing_rate=0.1, factor=CLAIM)
+    found = compare(accounting.spiking, accounting.other, PROFILE, firing_rate=0.1, factor=CLAIM)
     assert found.rate_for_factor == pytest.approx(rate, rel=5e-3)
     assert found.ratio == pytest.approx(CLAIM * found.rate_for_factor / 0.1)
 
@@ -55,7 +55,7 @@ def test_the_firing_rate_that_the_claim_needs(place, name, rate):
 def test_leaks_and_additions_move_the_rate():
     plain, leaky = (published_accountings(FREEBASE, 0.1)[place] for place in (2, 4))
     needed = [
-        compare(each.spiking, each.other, PRICES, firing_rate=0.1, factor=CLAIM).rate_for_factor
+        compare(each.spiking, each.other, PROFILE, firing_rate=0.1, factor=CLAIM).rate_for_factor
         for each in (plain, leaky)
     ]
     # by hand: 4.6 pJ 2 N d T = 42.8 uJ; 0.9 pJ L E d = 94 uJ, a twentieth of it 4.7 uJ

@@ -2,6 +2,7 @@
 
 import math
 from collections import defaultdict
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -83,7 +84,7 @@ class Tally:
     def ledger(self, like: Ledger) -> Ledger:
         layers = {name: Counts(**self.layers.get(name, {})) for name in like.layers}
         assert self.layers.keys() <= layers.keys()
-        return Ledger(layers, like.driven)
+        return replace(like, layers=layers)
 
 
 def made(module: nn.Linear | nn.Embedding, x: list[float], tally: Tally, layer: str) -> list[list]:

@@ -57,6 +57,9 @@ def test_a_number_without_one_of_its_facts_is_refused(tmp_path, key):
         ({"low": "24"}, "value = 23.6 is not between 24 and 23.6"),
         ({"low": "20", "high": "22"}, "value = 23.6 is not between 20 and 22"),
         ({"high": '"x"'}, "high = 'x' is not a number"),
+        ({"vdd": "0"}, "vdd = 0 is not above 0"),
+        ({"node_nm": '"14"'}, "node_nm = '14' is not a number"),
+        ({"quote": '""'}, "quote = '' is not a text"),
         ({"sorce": '"x"'}, 'unknown key "sorce". Did you mean "source"'),
     ],
 )
@@ -115,6 +118,81 @@ def test_unknown_names_are_answered_with_the_nearest():
         load_profile("loihi1")["synaptic_operation_enrgy"]
     with pytest.raises(UsageError, match=r'no limit "neuron_per_core".*"neurons_per'):
         load_profile("loihi1").limit("neuron_per_core")
+
+
+def test_where_a_number_comes_from_is_kept(tmp_path):
+    told = {"node_nm": "14", "vdd": "0.75", "page": '"86"', "quote": '"23.6 pJ (min)"'}
+    found = read_profile(write(tmp_path, **told))["energy"]
+    assert (found.node_nm, found.vdd, found.page, found.quote) == (14, 0.75, "86", "23.6 pJ (min)")
+    assert found.citation == "a table, p. 86 (2018)"
+    assert read_profile(write(tmp_path, source='"Someone 2018"'))["energy"].citation == (
+        "Someone 2018"
+    )
+
+
+@pytest.mark.parametrize("kind", ["calibrated", "derived", "vendor", "measured", "assumed"])
+def test_kinds_of_numbers(tmp_path, kind):
+    assert read_profile(write(tmp_path, kind=f'"{kind}"'))["energy"].kind == kind
+
+
+def family(folder: Path, **files: str) -> Path:
+    """Write profiles side by side and return the folder."""
+    table = "\n".join(f"{key} = {value}" for key, value in COMPLETE.items())
+    for name, text in files.items():
+        content = f'name = "{name}"\n' + text.replace("{}", table)
+        (folder / f"{name}.toml").write_text(content, encoding="utf-8")
+    return folder
+
+
+def test_what_a_profile_does_not_give_it_inherits(tmp_path):
+    family(
+        tmp_path,
+        old='note = "old"\nexcludes = ["wires"]\nconflicts = ["x"]\n'
+        "[a]\n{}\n[b]\n{}\n[limits.c]\n{}",
+        new='inherits = "old.toml"\n[b]\nvalue = 5\nunit = "nJ"\nkind = "measured"\n'
+        'source = "own"\nyear = 2020\nlow = 4',
+        newest='inherits = "new.toml"\nnote = "own"\nexcludes = []\n[d]\n{}',
+    )
+    old, new, newest = (
+        read_profile(tmp_path / f"{name}.toml") for name in ("old", "new", "newest")
+    )
+    assert (new.name, new["a"], new.limit("c")) == ("new", old["a"], old.limit("c"))
+    assert new["b"] == Quantity(5, "nJ", "measured", "own", 2020, low=4)
+    assert (new.note, new.excludes, new.conflicts) == ("old", ("wires",), ())
+    assert newest.quantities.keys() == {"a", "b", "d"}
+    assert (newest["b"], newest.note, newest.excludes) == (new["b"], "own", ())
+
+
+def test_a_profile_of_ones_own_inherits_from_a_shipped_one(tmp_path):
+    path = family(tmp_path, own='inherits = "horowitz45-fp32"\n[addition_energy]\n{}') / "own.toml"
+    own, shipped = read_profile(path), load_profile("horowitz45-fp32")
+    assert own["multiplication_energy"] == shipped["multiplication_energy"]
+    assert own["addition_energy"].value == 23.6
+    assert (own.file, own.excludes) == (str(path), shipped.excludes)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"a": 'inherits = "b.toml"', "b": 'inherits = "a.toml"'}, "inherits from itself"),
+        ({"a": 'inherits = "a.toml"'}, "inherits from itself"),
+        ({"a": 'inherits = "none.toml"'}, r"none\.toml: cannot read"),
+        ({"a": 'inherits = "lohi1"'}, 'inherits = "lohi1" is no profile. Did you mean "loihi1"'),
+        ({"a": "inherits = 3\n[x]\n{}"}, "inherits = 3 is not a text"),
+        ({"a": 'note = ""\n[x]\n{}'}, "note = '' is not a text"),
+        ({"a": 'excludes = "x"\n[x]\n{}'}, "excludes = 'x' is not a list of texts"),
+        ({"a": "conflicts = [1]\n[x]\n{}"}, "conflicts = 1 is not a text"),
+    ],
+)
+def test_what_stands_above_the_tables_is_checked(tmp_path, files, message):
+    with pytest.raises(DataError, match=message):
+        read_profile(family(tmp_path, **files) / "a.toml")
+
+
+def test_a_broken_profile_is_a_wrong_request(tmp_path):
+    with pytest.raises(DataError) as refused:
+        read_profile(write(tmp_path, unit=None))
+    assert refused.value.exit_code == 2
 
 
 def test_loihi2_has_no_energies():

@@ -1,33 +1,11 @@
-"""Counts times prices: estimates of arithmetic alone.
-
-Memory, wires, control and idle neurons' leakage are not in them.
-"""
+"""A spiking network beside another one, and the firing rate at which a saving would be a claim."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
-from neuro.energy.counts import Counts, Ledger
-from neuro.energy.prices import Prices
-
-
-class Estimate(NamedTuple):
-    """Joules: the value, and with all prices at their bounds."""
-
-    joules: float
-    low: float
-    high: float
-
-
-def estimate(counts: Counts, prices: Prices) -> Estimate:
-    """Price counts.
-
-    Additions cost an addition, whoever causes them; multiply-accumulates a multiplication and an
-    addition. Comparisons, functions, spikes and neuron updates have no price of their own.
-    """
-    additions = counts.synaptic_additions + counts.additions + counts.macs
-    multiplications = counts.multiplications + counts.macs
-    pairs = zip(prices.addition.joules, prices.multiplication.joules, strict=True)
-    return Estimate(*(additions * plus + multiplications * times for plus, times in pairs))
+from neuro.energy.account import account, joules
+from neuro.energy.counts import Ledger
+from neuro.energy.scenarios import Interval
+from neuro.hardware import HardwareProfile
 
 
 @dataclass(frozen=True)
@@ -45,8 +23,8 @@ class Comparison:
         factor: what the ratio is compared with.
     """
 
-    spiking: Estimate
-    other: Estimate
+    spiking: Interval
+    other: Interval
     ratio: float | None
     firing_rate: float
     rate_for_factor: float | None
@@ -54,28 +32,43 @@ class Comparison:
 
 
 def compare(
-    spiking: Ledger, other: Ledger, prices: Prices, *, firing_rate: float, factor: float
+    spiking: Ledger,
+    other: Ledger,
+    profile: HardwareProfile,
+    *,
+    firing_rate: float,
+    factor: float,
 ) -> Comparison:
     """Price two ledgers and tell at which firing rate one would be ``factor`` times the other.
 
     Args:
         spiking: operations of the spiking network, its ``driven`` layers named.
         other: operations of the other network.
-        prices: of both.
+        profile: prices of both.
         firing_rate: of the spiking network, when its operations were counted.
         factor: above 0.
     """
     if not factor > 0:
         raise ValueError(f"compare: factor must be above 0, got {factor}")
-    ours, theirs = estimate(spiking.total, prices), estimate(other.total, prices)
-    driven = estimate(spiking.driven_total, prices).joules
-    left = theirs.joules / factor - (ours.joules - driven)
+    ours, theirs = account(spiking, profile).total, account(other, profile).total
+    driven = joules(_driven(spiking), profile)
+    left = theirs.value / factor - (ours.value - driven)
     reachable = driven > 0 and left > 0
     return Comparison(
         ours,
         theirs,
-        theirs.joules / ours.joules if ours.joules else None,
+        theirs.value / ours.value if ours.value else None,
         firing_rate,
         firing_rate * left / driven if reachable else None,
         factor,
+    )
+
+
+def _driven(ledger: Ledger) -> Ledger:
+    """Return the layers that spikes drive, alone."""
+    return Ledger(
+        {name: ledger.layers[name] for name in ledger.layers if name in ledger.driven},
+        facts={name: facts for name, facts in ledger.facts.items() if name in ledger.driven},
+        samples=ledger.samples,
+        timesteps=ledger.timesteps,
     )

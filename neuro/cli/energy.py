@@ -1,0 +1,126 @@
+"""``neuro energy``: what a trained network costs, where, on which hardware, and how surely."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from neuro.errors import UsageError
+
+if TYPE_CHECKING:
+    from neuro.energy import Report
+
+Form = Literal["text", "html", "md", "latex", "json"]
+
+
+def energy(
+    run: Path,
+    /,
+    *,
+    profile: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
+    html: bool = False,
+    md: bool = False,
+    latex: bool = False,
+    json: bool = False,
+    output: Path | None = None,
+    samples: int | None = None,
+    per_step: bool = False,
+    baselines: bool = False,
+    checkpoint: str | None = None,
+    mixed_kinds: bool = False,
+    data_dir: Path | None = None,
+    no_download: bool = False,
+) -> None:
+    """Count a network's operations on its test set and estimate its energy, with a band, beside
+    fair networks without spikes.
+
+    Parameters
+    ----------
+    run
+        Folder of a run, or of an export of integers.
+    profile
+        Hardware profiles by name, or TOML files of your own (a path with / or .toml); several may
+        follow. Default horowitz45-fp32 and loihi1.
+    html
+        Write one page that needs no network; to RUN/energy.html, unless --output names a file.
+    md
+        Print Markdown.
+    latex
+        Print LaTeX.
+    json
+        Print exactly one JSON object on stdout.
+    output
+        Write to this file.
+    samples
+        Test samples to count; default 512, 100 queries of a graph reasoner, all of an export.
+    per_step
+        With --json: the counts of each time step, too.
+    baselines
+        Train the networks without spikes that were not trained yet, to know their accuracy.
+    checkpoint
+        last, best, or another that is there; default last.
+    mixed_kinds
+        Let measured and simulated energies stand in one column.
+    data_dir
+        Folder with the data; default where the run found them.
+    no_download
+        Fail where data would have to be downloaded.
+    """
+    form = one_form(html=html, md=md, latex=latex, json=json)
+    if per_step and form != "json":
+        raise UsageError("--per-step is told by --json alone; give it, too.")
+    from neuro.energy.report import DEFAULT_PROFILES
+    from neuro.reports import CountOptions, energy_report
+
+    report = energy_report(
+        run,
+        read_names(profile) or DEFAULT_PROFILES,
+        options=CountOptions(
+            checkpoint=checkpoint,
+            samples=samples,
+            per_step=per_step,
+            data_dir=data_dir,
+            download=not no_download,
+        ),
+        train=baselines,
+        allow_mixed_kinds=mixed_kinds,
+    )
+    deliver(report, form, output, run / "energy.html")
+
+
+def deliver(report: "Report", form: Form, output: Path | None, page: Path) -> None:
+    """Write a report where it was asked for.
+
+    Args:
+        report: what to write.
+        form: how. JSON is printed, whether or not it goes to a file as well.
+        output: the file; None prints.
+        page: where HTML goes in that case: nobody reads it on a terminal.
+    """
+    if form == "html" and output is None:
+        output = page
+    if output is not None:
+        report.save(output, form)
+    if output is None or form == "json":
+        print(report.write(form), end="")
+    else:
+        print(f"Report: {output}")
+
+
+def read_names(profiles: Sequence[str]) -> list[str | Path]:
+    """Tell own profiles, which are paths, from those that come with the package."""
+    return [Path(each) if "/" in each or each.endswith(".toml") else each for each in profiles]
+
+
+def one_form(*, html: bool, md: bool, latex: bool, json: bool) -> Form:
+    """Return the one form that was asked for; text if none was.
+
+    Raises:
+        UsageError: several were.
+    """
+    given: dict[Form, bool] = {"html": html, "md": md, "latex": latex, "json": json}
+    asked = [form for form, wanted in given.items() if wanted]
+    if len(asked) > 1:
+        raise UsageError(f"Choose one of {' and '.join(f'--{form}' for form in asked)}.")
+    return asked[0] if asked else "text"

@@ -1,0 +1,208 @@
+"""``neuro energy`` from end to end: what people and programs are told, and exit codes."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.export.conftest import quick, run, trained
+
+__all__ = ["run"]
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "json-output.md"
+
+
+@pytest.fixture
+def mine(run, tmp_path) -> Path:
+    """A copy of a run, to write into."""
+    return Path(shutil.copytree(run, tmp_path / "r"))
+
+
+@pytest.fixture(scope="session")
+def exported(run, tmp_path_factory) -> Path:
+    """An export of it; read only."""
+    folder = tmp_path_factory.mktemp("exports") / "e"
+    quick(run, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def reasoner(tmp_path_factory) -> Path:
+    """A tiny run of grsnn; read only."""
+    from neuro.config import load_reason_config
+    from neuro.training import train
+
+    folder = tmp_path_factory.mktemp("runs") / "grsnn"
+    tiny = {"epochs": 1, "batches_per_epoch": 2, "batch_size": 4, "negatives": 4, "threads": 1}
+    config = load_reason_config(
+        "grsnn", dataset="nations", method={"hidden": 8}, device="cpu", tensorboard=False,
+        plots=False, **tiny,
+    )  # fmt: skip
+    train(config, run_dir=folder)
+    return folder
+
+
+def keys_of(value: object) -> set[str]:
+    """Return the keys of objects within a JSON value, those of named things apart."""
+    if isinstance(value, list):
+        return set().union(*map(keys_of, value))
+    if not isinstance(value, dict):
+        return set()
+    found = set(value)
+    for key, each in value.items():
+        by_name = key in ("rules", "break_even", "synapse", "phases", "stored")
+        inside = list(each.values()) if by_name and isinstance(each, dict) else each
+        found |= keys_of(inside)
+    return found
+
+
+def test_people_are_told_operations_energies_baselines_and_sources(command, mine):
+    found = command("energy", "r", "--samples", 20)
+    assert found.code == 0, found.err
+    assert found.out.startswith("opzo on digits with mlp\n  r, checkpoint last\n")
+    for part in ("coverage 100 %", "20 samples counted, 4 time steps", "accuracy ", "SynOps",
+                 "lif1", "horowitz45-fp32", "(estimate, simulated)", "ann-fp32", "ann-int8",
+                 "qnn-3bit", "not trained; --baselines trains it", "Break-even rate", "Training",
+                 "Sensitivity of ", "Horowitz 2014"):  # fmt: skip
+        assert part in found.out, part
+
+
+def test_json_is_one_object_of_documented_keys(command, mine):
+    found = command("energy", "r", "--samples", 20, "--per-step", "--json")
+    assert found.code == 0, found.err
+    record = json.loads(found.out)
+    assert (record["schema"], record["estimate"], record["coverage"]) == (1, True, 1.0)
+    assert (record["what"]["samples"], record["what"]["timesteps"]) == (20, 4)
+    text = DOCUMENT.read_text("utf-8")
+    for key in keys_of(record):
+        assert f"`{key}`" in text or f'"{key}"' in text, key
+    for profile in record["profiles"]:
+        total = profile["total_pj"]
+        assert 0 < total["low"] <= total["high"]  # a value that is a minimum lies below both
+        parts = sum(layer["pj"]["value"] for layer in profile["layers"])
+        assert parts == pytest.approx(total["value"])
+        assert all(term["pj"]["value"] >= 0 for term in profile["terms"])
+    for name, total in record["totals"].items():
+        parts = sum(layer["counts"].get(name, 0) for layer in record["layers"])
+        assert parts == pytest.approx(total), name
+    for layer in record["layers"]:
+        assert len(layer["steps"]) == 4
+        for name, count in layer["counts"].items():
+            assert sum(step.get(name, 0) for step in layer["steps"]) == pytest.approx(count)
+
+
+def test_profiles_are_chosen_by_name_and_path(command, mine, tmp_path):
+    from neuro.hardware import profile as profiles
+
+    own = (Path(profiles.__file__).parent / "profiles" / "horowitz45-fp32.toml").read_text("utf-8")
+    (tmp_path / "own.toml").write_text(own.replace('"horowitz45-fp32"', '"mine"', 1))
+    found = command("energy", "r", "--samples", 4, "--json", "--profile", "own.toml", "loihi1")
+    assert found.code == 0, found.err
+    assert [each["name"] for each in json.loads(found.out)["profiles"]] == ["mine", "loihi1"]
+
+
+@pytest.mark.parametrize(
+    ("form", "ending", "opening"),
+    [("md", "md", "# opzo on digits"), ("latex", "tex", "% opzo on digits"),
+     ("html", "html", "<!DOCTYPE html>")],
+)  # fmt: skip
+def test_other_forms_go_to_a_file(command, mine, form, ending, opening):
+    found = command("energy", "r", "--samples", 4, f"--{form}", "--output", f"x.{ending}")
+    assert (found.code, found.out) == (0, f"Report: x.{ending}\n"), found.err
+    assert Path(f"x.{ending}").read_text("utf-8").startswith(opening)
+    assert not list(Path().glob(".x*"))
+
+
+def test_a_page_without_a_name_lies_in_the_run(command, mine):
+    found = command("energy", "r", "--samples", 4, "--html")
+    assert (found.code, found.out) == (0, "Report: r/energy.html\n"), found.err
+    assert (mine / "energy.html").is_file()
+
+
+def test_json_goes_to_a_file_and_stdout(command, mine):
+    found = command("energy", "r", "--samples", 4, "--json", "--output", "x.json")
+    assert found.code == 0, found.err
+    assert json.loads(found.out) == json.loads(Path("x.json").read_text("utf-8"))
+
+
+def test_an_export_is_counted_as_its_integers_run(command, exported):
+    found = command("energy", exported, "--json", "--profile", "loihi1")
+    assert found.code == 0, found.err
+    record = json.loads(found.out)
+    assert record["what"]["form"] == "export to loihi"
+    assert record["what"]["samples"] == 3
+    (profile,) = record["profiles"]
+    parts = sum(layer["pj"]["value"] for layer in profile["layers"])
+    terms = {term["name"]: term["pj"]["value"] for term in profile["terms"]}
+    placed = terms["static power"] + terms["messages"] + terms["hops between tiles"]
+    assert terms["static power"] > 0
+    assert parts + placed == pytest.approx(profile["total_pj"]["value"])
+    assert command("energy", exported, "--profile", "loihi1").code == 0
+
+
+def test_a_reasoner_is_counted_by_queries(command, reasoner):
+    found = command("energy", reasoner, "--samples", 5, "--profile", "horowitz45-fp32", "--json")
+    assert found.code == 0, found.err
+    record = json.loads(found.out)
+    assert (record["what"]["unit"], record["what"]["samples"]) == ("queries", 5)
+    assert record["measure"] == "mrr"
+    assert {layer["name"] for layer in record["layers"]} >= {"messages", "neurons"}
+    told = command("energy", reasoner, "--samples", 5, "--profile", "horowitz45-fp32")
+    assert "5 queries counted" in told.out
+
+
+def test_baselines_are_trained_once_if_asked_for(command, tmp_path):
+    trained(tmp_path / "r", rule={"name": "bptt"}, timesteps=2)
+    first = command("energy", "r", "--samples", 4, "--json")
+    assert [each["accuracy"] for each in json.loads(first.out)["baselines"]] == [None] * 3
+    found = command("energy", "r", "--samples", 4, "--baselines", "--json")
+    assert found.code == 0, found.err
+    baselines = json.loads(found.out)["baselines"]
+    assert [each["name"] for each in baselines] == ["ann-fp32", "ann-int8", "qnn-2bit"]
+    assert all(0 < each["accuracy"] <= 1 for each in baselines)
+    again = command("energy", "r", "--samples", 4, "--json")
+    assert json.loads(again.out)["baselines"] == baselines
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("r", "--profile", "horowitz45-fp23"), 2, 'Did you mean "horowitz45-fp32"'),
+        (("r", "--profile", "loihi2"), 2, "No energies per event of Loihi 2"),
+        (("r", "--profile", "none.toml"), 2, "none.toml"),
+        (("r", "--profile", "unitless.toml"), 2, "unit"),
+        (("r", "--profile", "missing.toml"), 2, '"value" is missing'),
+        (("r", "--profile", "horowitz45-fp32", "truenorth"), 2, "allow mixed kinds"),
+        (("r", "--samples", 0), 2, "--samples must be at least 1"),
+        (("r", "--samples", 1000), 2, "--samples 1000: the test set holds 297"),
+        (("r", "--html", "--json"), 2, "Choose one of --html and --json"),
+        (("r", "--per-step"), 2, "--per-step is told by --json"),
+        (("r", "--output", "nowhere/x.txt"), 2, "there is no folder nowhere"),
+        (("r", "--checkpoint", "bset"), 1, 'Did you mean "best"'),
+        (("empty",), 2, "has no checkpoint yet"),
+        (("none",), 1, "There is no run folder none"),
+        (("taken",), 1, "taken is not a run folder"),
+    ],
+)
+def test_wrong_use_is_one_line_and_leaves_nothing(command, mine, tmp_path, arguments, code, said):
+    (tmp_path / "taken").mkdir()
+    shutil.copytree(mine, tmp_path / "empty", ignore=shutil.ignore_patterns("checkpoints"))
+    for name, table in (("unitless", "value = 1.0"), ("missing", 'unit = "pJ"')):
+        text = f'name = "{name}"\n[addition_energy]\n{table}\n'
+        text += 'kind = "assumed"\nsource = "me"\nyear = 2020\n'
+        (tmp_path / f"{name}.toml").write_text(text)
+    before = sorted(tmp_path.rglob("*"))
+    found = command("energy", *arguments)
+    assert (found.code, found.out) == (code, "")
+    assert said in found.err
+    assert re.fullmatch(r"neuro: [^\n]*\n", found.err)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_kinds_are_mixed_where_asked_for(command, mine):
+    found = command("energy", "r", "--samples", 4, "--profile", "horowitz45-fp32", "truenorth",
+                    "--mixed-kinds", "--json")  # fmt: skip
+    assert found.code == 0, found.err
+    assert len(json.loads(found.out)["profiles"]) == 2

@@ -1,0 +1,715 @@
+"""Counts of training against what torch really multiplies, and against loops number by number."""
+
+import math
+from collections import Counter
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils.flop_counter import FlopCounterMode
+
+from neuro.energy.counts import Counts
+from neuro.energy.network import count_network
+from neuro.energy.training import PHASES, TrainingCost, training_cost
+from neuro.energy.training_online import Online
+from neuro.energy.training_parts import (
+    neuron_backward,
+    optimiser_step,
+    output_loss,
+    surrogate_derivative,
+)
+from neuro.errors import UsageError
+from neuro.layers import (
+    Add,
+    AvgPool2d,
+    Conv2d,
+    Flatten,
+    Linear,
+    Network,
+    Node,
+    Scale,
+    ScaledWSLinear,
+    Spiking,
+)
+from neuro.learning import RULES, build_rule
+from neuro.models import MODELS, build_model
+from neuro.neurons import IF, LIF, AdaptiveLIF, CubaLIF
+from neuro.surrogate import SURROGATES
+
+B, T, CLASSES = 3, 4, 5
+
+
+def dense(scale: float = 1.0, neuron: Any = None) -> Network:
+    torch.manual_seed(0)
+    neuron = neuron or LIF()
+    nodes = [
+        Node("one", Linear(6, 9)),
+        Node("lif1", Spiking(neuron, scale=scale)),
+        Node("two", Linear(9, 7)),
+        Node("lif2", Spiking(neuron, scale=scale)),
+        Node("out", Linear(7, CLASSES)),
+    ]
+    network = Network(nodes, (6,))
+    network.nodes["two"].weight.data.mul_(5)  # so that all layers fire
+    return network
+
+
+def convolutional() -> Network:
+    torch.manual_seed(0)
+    nodes = [
+        Node("one", Conv2d(2, 4, 3)),
+        Node("lif1", Spiking(LIF(), scale=2.0)),
+        Node("pool", AvgPool2d(2)),
+        Node("two", Conv2d(4, 6, 2)),
+        Node("lif2", Spiking(LIF(), scale=2.0)),
+        Node("flatten", Flatten()),
+        Node("out", Linear(24, CLASSES)),
+    ]
+    return Network(nodes, (2, 8, 8))
+
+
+def residual() -> Network:
+    torch.manual_seed(0)
+    nodes = [
+        Node("stem", Conv2d(2, 4, 1)),
+        Node("scale", Scale(0.5)),
+        Node("lif1", Spiking(LIF())),
+        Node("branch", Conv2d(4, 4, 1)),
+        Node("gain", Scale(0.2)),
+        Node("sum", Add(), ("stem", "gain")),
+        Node("lif2", Spiking(LIF())),
+        Node("flatten", Flatten()),
+        Node("out", Linear(64, CLASSES)),
+    ]
+    return Network(nodes, (2, 4, 4))
+
+
+NETWORKS = {"dense": dense, "convolutional": convolutional, "residual": residual}
+
+
+def inputs_of(network: Network, *, constant: bool) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    x = [4 * torch.rand(B, *network.input_shape, generator=generator) for _ in range(T)]
+    return [x[0]] * T if constant else x
+
+
+def learn(network: Network, steps: list[Tensor], options: Any, after: Any = None) -> None:
+    generator = torch.Generator().manual_seed(0)
+    rule = build_rule(network, options, generator=generator)
+    targets = torch.arange(B) % CLASSES
+    rule.learn(steps, T, targets, generator=generator, after_step=after)
+
+
+def matrix_macs(cost: TrainingCost) -> float:
+    """MACs of products of matrices: not of norms, losses and standardised weights."""
+    chosen = ("forward", "recomputation", "error path", "weight gradients", "feedback updates")
+    return sum(
+        counts.macs
+        for phase in chosen
+        if phase in cost.phases
+        for name, counts in cost.phases[phase].layers.items()
+        if name != "loss"
+    )
+
+
+def added(total: Any, one: Any, other: Any, **_: Any) -> int:
+    return 2 * one[0] * one[1] * other[1]
+
+
+def macs_of_torch(network: Network, steps: list[Tensor], options: Any, after: Any = None) -> float:
+    # torch knows the products that make a tensor, not those added to one that is there
+    with FlopCounterMode(display=False, custom_mapping={torch.ops.aten.addmm_: added}) as counter:
+        learn(network, steps, options, after)
+    return counter.get_total_flops() / 2
+
+
+@pytest.fixture
+def in_torch(monkeypatch):
+    """Let every kernel be plain torch, whose products torch counts."""
+    monkeypatch.setenv("NEURO_KERNELS", "reference")
+
+
+VARIANTS = [
+    ("bptt", {}),
+    ("bptt", {"recompute": True}),
+    ("ottt", {}),
+    ("ottt", {"update": "online"}),
+    ("dfa", {}),
+    ("dfa", {"feedback_delay": 2}),
+    ("dfa", {"feedback_grid": 1}),
+    ("dkp", {}),
+    ("dkp", {"feedback_grid": 1}),
+    ("zo", {}),
+    ("zo", {"noise_at": "pre", "antithetic": False}),
+    ("opzo", {}),
+    ("opzo", {"feedback_update": "per_pair", "centre_logits": True}),
+    ("opzo", {"feedback_rule": "delta", "feedback_grid": 2, "bias_correction": True}),
+    ("opzo", {"update": "online", "feedback_delay": 1}),
+]
+
+
+@pytest.mark.parametrize("constant", [True, False], ids=["image", "frames"])
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(("rule", "settings"), VARIANTS)
+def test_products_are_those_that_torch_makes(rule, settings, name, constant, in_torch):
+    network = NETWORKS[name]()
+    steps = inputs_of(network, constant=constant)
+    options = RULES[rule].Options(**settings)
+    cost = training_cost(network, steps, options, zeros="multiplied")
+    after = (lambda: None) if settings.get("update") == "online" else None
+    assert matrix_macs(cost) == macs_of_torch(network, steps, options, after)
+
+
+@pytest.mark.parametrize("constant", [True, False], ids=["image", "frames"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_backpropagation_keeps_what_is_said(name, constant):
+    network = NETWORKS[name]()
+    steps = inputs_of(network, constant=constant)
+    kept: dict[int, int] = {}
+    own = {p.data_ptr() for p in network.parameters()}
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        # neither weights, nor the eight numbers that neurons have
+        if storage.data_ptr() not in own and tensor.numel() > 8:
+            kept[storage.data_ptr()] = storage.nbytes() // 4
+            alive.append(tensor)
+        return tensor
+
+    alive: list[Tensor] = []
+    x = torch.stack(steps) if not constant else steps[0].expand(T, *steps[0].shape)
+    with saved_tensors_hooks(note, lambda tensor: tensor):
+        state = network.initial_state(B)
+        resting = {each.data_ptr() for kinds in state.values() for each in kinds}
+        logits, _ = network.advance_sequence(x, state, network.effective_weights())
+    assert logits.requires_grad
+    found = sum(n for pointer, n in kept.items() if pointer not in resting)
+    cost = training_cost(network, steps, "bptt")
+    assert found == cost.stored["activities"] + cost.stored["currents"]
+
+
+def test_memory_grows_with_time_for_backpropagation_alone():
+    network = dense()
+    for rule in RULES:
+        short = training_cost(network, inputs_of(network, constant=True)[:2], rule).stored
+        long = training_cost(network, inputs_of(network, constant=True), rule).stored
+        if rule == "bptt":
+            assert long["currents"] == B * 9 + 2 * (short["currents"] - B * 9)
+        else:
+            assert long == short
+
+
+def spikes_and_traces(network: Network, steps: list[Tensor], decay: float) -> dict[str, Any]:
+    """Run the dense network by hand; return spikes and traces of its layers, ``[T][B][n]``."""
+    found: dict[str, Any] = {}
+    potential: dict[str, Any] = dict.fromkeys(network.neuron_nodes)
+    weights = {n: (s.weight.detach(), s.bias.detach()) for n, s in network.synapse_nodes.items()}
+    trace: dict[str, Tensor] = {}
+    for x in steps:
+        sent = x
+        for synapse, layer in (("one", "lif1"), ("two", "lif2")):
+            weight, bias = weights[synapse]
+            current = sent @ weight.t() + bias
+            before = potential[layer]
+            charged = current if before is None else decay * before + current
+            spikes = (charged >= 1).float()
+            potential[layer] = charged - spikes
+            trace[layer] = spikes if layer not in trace else decay * trace[layer] + spikes
+            found.setdefault(f"{layer} spikes", []).append(spikes.tolist())
+            found.setdefault(f"{layer} trace", []).append(trace[layer].tolist())
+            sent = spikes
+    return found
+
+
+def number_by_number(found: dict[str, Any], what: str, outputs: int) -> int:
+    """Count products of numbers that are not 0 with ``outputs`` errors, one by one."""
+    products = 0
+    for step in found[what]:
+        for sample in step:
+            for number in sample:
+                if number != 0:
+                    for _ in range(outputs):
+                        products += 1
+    return products
+
+
+def test_weight_gradients_by_events_equal_loops():
+    network = dense(neuron=LIF(decay=0.5))
+    steps = inputs_of(network, constant=True)
+    found = spikes_and_traces(network, steps, 0.5)
+    bptt = training_cost(network, steps, "bptt").phases["weight gradients"].layers
+    ottt = training_cost(network, steps, "ottt").phases["weight gradients"].layers
+    for synapse, layer, outputs in (("two", "lif1", 7), ("out", "lif2", CLASSES)):
+        spikes = number_by_number(found, f"{layer} spikes", outputs)
+        traces = number_by_number(found, f"{layer} trace", outputs)
+        assert 0 < spikes < traces < T * B * 9 * outputs
+        assert bptt[synapse].synaptic_additions == spikes
+        assert bptt[synapse].macs == 0
+        assert ottt[synapse].macs == traces
+        assert ottt[synapse].synaptic_additions == 0
+        assert ottt[synapse].additions == T * B * outputs  # the bias
+    for cost in (bptt, ottt):
+        assert cost["one"].macs == B * 6 * 9  # one product: the image stays
+    assert ottt["one"].additions == (T - 1) * B * 9 + B * 9
+    updates = training_cost(network, steps, "ottt").synaptic_updates
+    assert updates == T * B * 6 * 9 + ottt["two"].macs + ottt["out"].macs
+    assert training_cost(network, steps, "bptt").synaptic_updates is None
+
+
+def test_a_padded_strided_convolution_is_counted_position_by_position():
+    torch.manual_seed(0)
+    nodes = [
+        Node("one", Conv2d(1, 2, 3, padding=1)),
+        Node("lif", Spiking(LIF(decay=0.5))),
+        Node("two", Conv2d(2, 4, 3, stride=2, padding=1, groups=2)),
+        Node("lif2", Spiking(LIF(decay=0.5))),
+        Node("flatten", Flatten()),
+        Node("out", Linear(4 * 9, 3)),
+    ]
+    network = Network(nodes, (1, 5, 5))
+    steps = inputs_of(network, constant=False)
+    state, trace, macs, transposed = network.initial_state(B), None, 0, 0
+    for x in steps:
+        values, state = network.advance(x, state, network.effective_weights())
+        spikes = values["lif"].detach()
+        trace = spikes.clone() if trace is None else 0.5 * trace + spikes
+        for b in range(B):
+            for channel in range(2):
+                for row in range(5):
+                    for column in range(5):
+                        reached = 0
+                        for out_row in range(3):
+                            for out_column in range(3):
+                                near = abs(2 * out_row - row) <= 1
+                                if near and abs(2 * out_column - column) <= 1:
+                                    reached += 2  # channels of the group
+                        transposed += reached
+                        if trace[b, channel, row, column] != 0:
+                            macs += reached
+    cost = training_cost(network, steps, "ottt")
+    assert cost.phases["weight gradients"].layers["two"].macs == macs
+    assert cost.phases["error path"].layers["two"].macs == transposed
+
+
+def test_forward_is_the_ledger_of_the_network():
+    network = dense()
+    steps = inputs_of(network, constant=True)
+    for rule in ("bptt", "ottt", "dfa", "dkp"):
+        assert training_cost(network, steps, rule).phases["forward"] == count_network(
+            network, steps
+        )
+
+
+def test_noise_on_spikes_makes_products_of_additions():
+    network = dense(scale=2.0)
+    steps = inputs_of(network, constant=True)
+    plain = training_cost(network, steps, "ottt").phases["forward"].layers
+    noisy = training_cost(network, steps, "opzo").phases
+    forward = noisy["forward"].layers
+    assert plain["two"].synaptic_additions > 0
+    assert plain["two"].macs == 0
+    assert forward["two"].synaptic_additions == 0
+    assert forward["two"].macs == T * B * 9 * 7
+    assert forward["one"] == plain["one"]
+    drawn = T // 2 * B * 9
+    assert noisy["noise"].layers["lif1"].functions == 2 * drawn
+    assert noisy["noise"].layers["lif1"].additions == T * B * 9
+    inside = RULES["opzo"].Options(noise_at="pre", noise="rademacher", antithetic=False)
+    kept = training_cost(network, steps, inside).phases
+    assert kept["forward"].layers["two"] == plain["two"]
+    assert kept["noise"].total.functions == 0
+
+
+@pytest.mark.parametrize(
+    ("rule", "settings", "draws"),
+    [
+        ("zo", {}, T),
+        ("opzo", {}, T),
+        ("opzo", {"feedback_rule": "delta"}, 2 * T),
+        ("opzo", {"feedback_update": "per_pair"}, T // 2),
+    ],
+)
+def test_who_holds_no_noise_draws_it_for_credit_and_feedback(rule, settings, draws):
+    network = dense()
+    steps = inputs_of(network, constant=True)
+    options = RULES[rule].Options(**settings)
+    held = training_cost(network, steps, options)
+    assert held.stored["noise"] == B * (9 + 7)
+    drawing = Online(network, steps, options, "real", "adam", "skipped", holds_noise=False).cost()
+    assert drawing.phases["noise"].layers["lif1"].functions == 2 * (T + draws) * B * 9
+    assert "noise" not in drawing.stored
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("rule", RULES)
+def test_every_model_is_counted_for_every_rule(name, rule):
+    options = {"mlp": {"hidden": (8,)}}.get(name, {"width": 1 / 32})
+    network = build_model(
+        MODELS[name].options(**options), (3, 16, 16), 5, torch.Generator().manual_seed(0)
+    )
+    x = torch.randn(2, 3, 16, 16)
+    cost = training_cost(network, [x] * 3, rule)
+    synapses = network.synapse_nodes.keys()
+    assert synapses <= cost.phases["weight gradients"].layers.keys()
+    assert network.neuron_nodes.keys() <= cost.phases["error path"].layers.keys()
+
+
+def test_with_recompute_currents_are_made_twice_and_spikes_kept_as_bits():
+    network = dense()
+    steps = inputs_of(network, constant=False)
+    plain = training_cost(network, steps, "bptt")
+    again = training_cost(network, steps, RULES["bptt"].Options(recompute=True))
+    forward = plain.phases["forward"].layers
+    assert again.phases["recomputation"].layers["two"] == forward["two"]
+    assert "out" not in again.phases["recomputation"].layers  # nobody asks for logits
+    assert again.stored["spikes"] == math.ceil(T * B * (9 + 7) / 32)
+    assert again.stored["activities"] == T * B * 6
+    assert "currents" not in again.stored
+    assert sum(again.stored.values()) < sum(plain.stored.values())
+
+
+def test_feedback_matrices_by_hand():
+    network = dense()
+    steps = inputs_of(network, constant=True)
+    opzo = training_cost(network, steps, "opzo").phases
+    assert opzo["feedback updates"].layers["lif1"].macs == T * B * 9 * CLASSES
+    assert opzo["feedback updates"].layers["lif1"].decays == T * 9 * CLASSES
+    assert opzo["error path"].layers["lif1"].macs == T * B * 9 * CLASSES
+    assert "two" not in opzo["error path"].layers
+    pairs = RULES["opzo"].Options(feedback_update="per_pair")
+    halved = training_cost(network, steps, pairs).phases["feedback updates"].layers["lif1"]
+    assert halved.macs == T // 2 * B * 9 * CLASSES
+    frozen = RULES["opzo"].Options(freeze_feedback_after=0)
+    assert "feedback updates" not in training_cost(network, steps, frozen).phases
+    assert "feedback updates" not in training_cost(network, steps, "dfa").phases
+    ottt = training_cost(network, steps, "ottt").phases["error path"].layers
+    assert ottt["two"].macs == T * B * 9 * 7
+    assert "one" not in ottt
+
+
+def test_feedback_that_two_synapses_read_is_multiplied_out_twice():
+    torch.manual_seed(0)
+    nodes = [
+        Node("a", Linear(4, 4)),
+        Node("b", Linear(4, 4), ("input",)),
+        Node("sum", Add(), ("a", "b")),
+        Node("lif", Spiking(LIF())),
+        Node("out", Linear(4, CLASSES)),
+    ]
+    network = Network(nodes, (4,))
+    path = training_cost(network, inputs_of(network, constant=False), "dfa").phases["error path"]
+    assert path.layers["lif"].macs == 2 * T * B * 4 * CLASSES
+
+
+def test_the_optimiser_moves_every_number_that_trains():
+    network = dense()
+    steps = inputs_of(network, constant=True)
+    numbers = sum(p.numel() for p in network.parameters())
+    for rule in RULES:
+        cost = training_cost(network, steps, rule)
+        extra = CLASSES * (9 + 7) if rule == "dkp" else 0
+        assert cost.trained == numbers + extra
+        total = cost.phases["optimiser"].total
+        assert total.weight_reads == 2 * cost.trained  # a step, and the check of weights
+        assert total.state_writes == 3 * cost.trained
+        assert cost.stored["moments"] == 2 * cost.trained
+    sgd = training_cost(network, steps, "ottt", optimiser="sgd")
+    assert sgd.phases["optimiser"].total.state_writes == 2 * numbers
+    often = training_cost(network, steps, RULES["ottt"].Options(update="online"))
+    assert often.optimiser_steps == T
+    assert often.phases["optimiser"].total.weight_reads == 2 * T * numbers
+
+
+class Number:
+    """A number that counts what is done with it."""
+
+    done: ClassVar[Counter[str]] = Counter()
+
+    def __init__(self, value: float) -> None:
+        self.value = float(value)
+
+    def _of(self, other: Any, kind: str, value: float) -> "Number":
+        Number.done[kind] += 1
+        return Number(value)
+
+    def __add__(self, other: Any) -> "Number":
+        return self._of(other, "additions", self.value + float(other))
+
+    def __sub__(self, other: Any) -> "Number":
+        return self._of(other, "additions", self.value - float(other))
+
+    def __mul__(self, other: Any) -> "Number":
+        return self._of(other, "multiplications", self.value * float(other))
+
+    def __float__(self) -> float:
+        return self.value
+
+    def __lt__(self, other: Any) -> bool:
+        Number.done["comparisons"] += 1
+        return self.value < float(other)
+
+    def apply(self, function: Any) -> "Number":
+        return self._of(None, "functions", function(self.value))
+
+
+def counted(work: Any) -> Counter[str]:
+    Number.done = Counter()
+    work()
+    return Number.done
+
+
+def same(columns: Any, done: Counter[str]) -> None:
+    found = Counts(**columns)
+    assert found.all_additions == done["additions"]
+    assert found.all_multiplications == done["multiplications"]
+    assert found.functions == done["functions"]
+    assert found.comparisons == done["comparisons"]
+
+
+def test_adam_by_numbers():
+    parameter = torch.nn.Parameter(torch.tensor(0.7))
+    optimiser = torch.optim.Adam([parameter], lr=0.01)
+    moments = [Number(0.0), Number(0.0)]
+    weight = Number(0.7)
+    for step in (1, 2):
+        parameter.grad = torch.tensor(0.3 / step)
+        optimiser.step()
+
+        def by_hand(step: int = step) -> None:
+            nonlocal weight
+            gradient = Number(0.3 / step)
+            moments[0] = moments[0] * 0.9 + gradient * 0.1
+            moments[1] = moments[1] * 0.999 + gradient * gradient * 0.001
+            root = moments[1].apply(math.sqrt) * (1 / math.sqrt(1 - 0.999**step)) + 1e-8
+            share = root.apply(lambda x: 1 / x)
+            weight = weight - moments[0] * (0.01 / (1 - 0.9**step)) * share
+
+        done = counted(by_hand)
+        assert parameter.item() == pytest.approx(float(weight), rel=1e-5)
+    same(optimiser_step("adam"), done)
+
+
+def test_sgd_by_numbers():
+    def by_hand() -> None:
+        velocity = Number(0.5) * 0.9 + Number(0.1)
+        Number(1.0) - velocity * 0.01
+
+    same(optimiser_step("sgd"), counted(by_hand))
+
+
+def test_the_loss_and_its_error_by_numbers():
+    from neuro.learning.objective import Objective
+
+    beta, m, wanted = 0.2, 4, 2
+    logits = torch.tensor([[0.3, -1.0, 2.0, 0.5]])
+    result: dict[str, Any] = {}
+
+    def by_hand() -> None:
+        o = [Number(each) for each in logits[0].tolist()]
+        top = o[0]
+        for each in o[1:]:
+            top = each if top < each else top
+        powers = [(each - top).apply(math.exp) for each in o]
+        total = powers[0]
+        for each in powers[1:]:
+            total = total + each
+        share = total.apply(lambda x: 1 / x)
+        right = [float(index == wanted) for index in range(m)]
+        gaps = [each - y for each, y in zip(o, right, strict=True)]
+        result["errors"] = [
+            ((power * share - y) * (1 - beta) + gap * (2 * beta / m)) * (1 / T) * (1 / B)
+            for power, y, gap in zip(powers, right, gaps, strict=True)
+        ]
+        squares = Number(0.0)
+        for gap in gaps:
+            squares = squares + gap * gap
+        entropy = total.apply(math.log) + top - o[wanted]
+        result["loss"] = (entropy * (1 - beta) + squares * (1 / m) * beta) * (1 / T)
+
+    same({k: n for k, n in output_loss(m).items() if "activation" not in k}, counted(by_hand))
+    objective, targets = Objective(beta, T), torch.tensor([wanted])
+    expected = objective.errors(logits, targets)[0] / B
+    assert [float(each) for each in result["errors"]] == pytest.approx(expected.tolist(), abs=1e-6)
+    assert float(result["loss"]) == pytest.approx(
+        float(objective.losses(logits, targets)), abs=1e-6
+    )
+
+
+def test_surrogates_by_numbers():
+    formulas = {
+        "sigmoid": lambda x, k: _sigmoid(x, k),
+        "atan": lambda x, a: ((x * x) * (math.pi**2 * a / 2) + 2 / a).apply(lambda v: 1 / v),
+        "triangle": lambda x, w: _positive(abs_(x) * (-1 / w**2) + 1 / w),
+        "rectangle": lambda x, w: Number(float(abs_(x) < w / 2)) * (1 / w),
+        "fast_sigmoid": lambda x, k: _squared((abs_(x) * k + 1).apply(lambda v: 1 / v)),
+        "gaussian": lambda x, s: (
+            (x * x) * (-0.5 / s**2) + -math.log(s * math.sqrt(2 * math.pi))
+        ).apply(math.exp),
+    }
+    assert formulas.keys() == SURROGATES.keys()
+    for name, formula in formulas.items():
+        surrogate = SURROGATES[name]()
+        layer = Spiking(LIF(surrogate=surrogate))
+        value: list[Number] = []
+
+        def by_hand(formula: Any = formula, value: Any = value, surrogate: Any = surrogate) -> None:
+            value.append(formula(Number(1.3) - 1.0, surrogate.sharpness))
+
+        same(surrogate_derivative(layer, "lif"), counted(by_hand))
+        truth = surrogate.derivative(torch.tensor(0.3, dtype=torch.float64))
+        assert float(value[0]) == pytest.approx(float(truth), rel=1e-6)
+
+
+def abs_(x: Number) -> Number:
+    return Number(abs(x.value))  # a bit, no arithmetic
+
+
+def _positive(x: Number) -> Number:
+    return x if not x < 0 else Number(0.0)
+
+
+def _squared(x: Number) -> Number:
+    return x * x
+
+
+def _sigmoid(x: Number, k: float) -> Number:
+    step = ((x * k).apply(lambda v: math.exp(-v)) + 1).apply(lambda v: 1 / v)
+    return (step - step * step) * k
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.5])
+def test_back_through_a_neuron_by_numbers(scale):
+    """A soft reset without gradient: the commonest neuron, forward again and then back."""
+    decay, steps = 0.6, 5
+    generator = torch.Generator().manual_seed(3)
+    currents = torch.randn(steps, 1, generator=generator, dtype=torch.float64)
+    arriving = torch.randn(steps, 1, generator=generator, dtype=torch.float64)
+    layer = Spiking(LIF(decay=decay), scale=scale)
+    given = currents.clone().requires_grad_()
+    state = layer.neuron.zeros((1,), dtype=torch.float64)
+    sent, _ = layer.sequence(given, state)
+    sent.backward(arriving)
+    found: list[Number] = []
+    fired = 0
+
+    def by_hand() -> None:
+        nonlocal fired
+        potential, history = Number(0.0), []
+        for current in currents[:, 0].tolist():
+            charged = potential * decay + current
+            history.append(charged)
+            if charged < 1:
+                potential = charged
+            else:
+                fired += 1
+                potential = charged - 1
+        error = Number(0.0)
+        for t in reversed(range(steps)):
+            spike = Number(float(arriving[t, 0]))
+            if scale != 1:
+                spike = spike * scale
+            error = error + spike * _sigmoid(history[t] - 1, 4.0)
+            found.insert(0, error)
+            error = error * decay
+
+    done = counted(by_hand)
+    assert [float(each) for each in found] == pytest.approx(given.grad[:, 0].tolist(), rel=1e-6)
+    always, on_spike = neuron_backward(layer, "lif")
+    surrogate = surrogate_derivative(layer, "lif")
+    columns = {
+        name: steps * (always.get(name, 0) + surrogate.get(name, 0)) + fired * on_spike.get(name, 0)
+        for name in {*always, *surrogate, *on_spike}
+    }
+    same(columns, done)
+
+
+@pytest.mark.parametrize("neuron", [IF(), CubaLIF(), AdaptiveLIF(), LIF(reset_mode="hard")])
+def test_other_neurons_have_costs_too(neuron):
+    network = dense(neuron=neuron)
+    steps = inputs_of(network, constant=True)
+    plain = training_cost(dense(), steps, "bptt").phases["error path"].layers["lif1"]
+    found = training_cost(network, steps, "bptt").phases["error path"].layers["lif1"]
+    assert found.functions == plain.functions
+    if isinstance(neuron, IF):
+        assert found.decays == 0
+    elif isinstance(neuron, CubaLIF | AdaptiveLIF):
+        assert found.decays == 2 * plain.decays
+    traces = training_cost(network, steps, "ottt").phases["traces"].layers["lif1"]
+    stages = 2 if isinstance(neuron, CubaLIF) else 1
+    assert traces.state_writes == stages * T * B * 9
+
+
+def test_standardised_weights_are_made_once_a_batch_or_at_every_step():
+    torch.manual_seed(0)
+    nodes = [
+        Node("one", ScaledWSLinear(6, 9)),
+        Node("lif", Spiking(LIF())),
+        Node("out", Linear(9, 5)),
+    ]
+    network = Network(nodes, (6,))
+    steps = inputs_of(network, constant=True)
+    once = training_cost(network, steps, "ottt").phases["standardisation"]
+    assert list(once.layers) == ["one"]
+    assert once.total.macs == 3 * 54
+    often = training_cost(network, steps, RULES["ottt"].Options(update="online"))
+    assert often.phases["standardisation"].total.macs == 3 * T * 54 + 54
+    assert "standardisation" not in training_cost(dense(), steps, "ottt").phases
+
+
+def test_event_frames_are_added_not_multiplied():
+    network = dense()
+    steps = [(x > 2).float() for x in inputs_of(network, constant=False)]
+    events = sum(int(x.count_nonzero()) for x in steps)
+    found = training_cost(network, steps, "ottt", signal="binary").phases["weight gradients"]
+    assert found.layers["one"].synaptic_additions == events * 9
+    assert found.layers["one"].macs == 0
+
+
+def test_phases_add_up_and_tell_themselves():
+    network = convolutional()
+    cost = training_cost(network, inputs_of(network, constant=True), "opzo")
+    assert list(cost.phases) == [name for name in PHASES if name in cost.phases]
+    assert cost.total.macs == sum(each.total.macs for each in cost.phases.values())
+    told = cost.to_json()
+    assert told["phases"]["noise"]["functions"] == cost.phases["noise"].total.functions
+    assert told["samples"] == B
+    assert cost.phases["error path"].per_sample.total.macs * B == pytest.approx(
+        cost.phases["error path"].total.macs
+    )
+
+
+def test_a_network_that_is_counted_stays_as_it_was():
+    network = dense()
+    before = {name: each.clone() for name, each in network.state_dict().items()}
+    for rule in RULES:
+        training_cost(network, inputs_of(network, constant=True), rule)
+    assert all(torch.equal(each, before[name]) for name, each in network.state_dict().items())
+    assert all(p.grad is None for p in network.parameters())
+
+
+def test_what_is_not_counted_is_refused():
+    network = dense()
+    steps = inputs_of(network, constant=True)
+    with pytest.raises(UsageError, match="local_learning are not counted"):
+        training_cost(network, steps, RULES["ottt"].Options(local_learning=True))
+    with pytest.raises(UsageError, match="intermediate_learning are not counted"):
+        training_cost(network, steps, RULES["opzo"].Options(intermediate_learning=True))
+    with pytest.raises(UsageError, match='optimiser "adagrad" are not known'):
+        training_cost(network, steps, "ottt", optimiser="adagrad")
+    with pytest.raises(UsageError, match=r"unknown learning rule 'optt'.*ottt"):
+        training_cost(network, steps, "optt")
+    with pytest.raises(UsageError, match="at least one time step"):
+        training_cost(network, [], "ottt")
+    learnt = Network(
+        [
+            Node("one", Linear(6, 5)),
+            Node("lif", Spiking(LIF(), learnable=["decay"])),
+            Node("out", Linear(5, 5)),
+        ],
+        (6,),
+    )
+    with pytest.raises(UsageError, match="only the rule bptt"):
+        training_cost(learnt, steps, "ottt")
+    assert training_cost(learnt, steps, "bptt").trained == 6 * 5 + 5 + 1 + 30
