@@ -17,6 +17,9 @@ chip::
     [limits.neurons_per_core]
     value = 1024
     ...
+
+One that says ``extends = "loihi2"`` has all that a profile of the package has, and its own beside
+or in place of that.
 """
 
 import math
@@ -76,11 +79,15 @@ class Quantity:
 
 @dataclass(frozen=True)
 class HardwareProfile:
-    """A named set of quantities, ``profile["name"]``, and of limits, ``profile.limit("name")``."""
+    """A named set of quantities, ``profile["name"]``, and of limits, ``profile.limit("name")``.
+
+    ``extends`` names the profile it has them from that are not its own.
+    """
 
     name: str
     quantities: Mapping[str, Quantity]
     limits: Mapping[str, Quantity] = field(default_factory=lambda: MappingProxyType({}))
+    extends: str | None = None
 
     def __getitem__(self, quantity: str) -> Quantity:
         """Return the quantity, or raise UsageError naming the closest one there is."""
@@ -134,20 +141,32 @@ def read_profile(path: Path) -> HardwareProfile:
     name = content.pop("name", None)
     if not isinstance(name, str) or not name:
         raise DataError(f'{path}: expected name = "..." at the top, got {name!r}.')
+    base = _extended(path, content.pop("extends", None))
     limits = content.pop("limits", {})
     if not isinstance(limits, dict):
         raise DataError(f"{path}: expected tables [limits.<name>], got limits = {limits!r}.")
     if not content and not limits:
         raise DataError(f"{path}: the profile holds no quantity; expected one table for each.")
     return HardwareProfile(
-        name, _quantities(f"{path}: ", content), _quantities(f"{path}: ", limits, "limits.")
+        name,
+        MappingProxyType({**base.quantities, **_quantities(f"{path}: ", content)}),
+        MappingProxyType({**base.limits, **_quantities(f"{path}: ", limits, "limits.")}),
+        base.name or None,
     )
 
 
-def _quantities(path: str, tables: Mapping[str, Any], group: str = "") -> Mapping[str, Quantity]:
-    return MappingProxyType(
-        {name: _quantity(f"{path}[{group}{name}]", table) for name, table in tables.items()}
-    )
+def _extended(path: Path, name: Any) -> HardwareProfile:
+    """Return the profile that one extends; one without a name or anything, if none."""
+    if name is None:
+        return HardwareProfile("", {})
+    names = [each for each in profile_names() if each != path.stem]
+    if name not in names:
+        raise DataError(f"{path}: extends = {name!r}; expected one of {', '.join(names)}.")
+    return load_profile(name)
+
+
+def _quantities(path: str, tables: Mapping[str, Any], group: str = "") -> dict[str, Quantity]:
+    return {name: _quantity(f"{path}[{group}{name}]", table) for name, table in tables.items()}
 
 
 def _quantity(where: str, table: Any) -> Quantity:

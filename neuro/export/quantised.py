@@ -33,6 +33,7 @@ from neuro.hardware.integer_graph import (
     Synapses,
 )
 from neuro.hardware.messages import Messages
+from neuro.hardware.microcode import with_registers
 from neuro.hardware.registers import LARGEST_BIAS_EXPONENT, UNITY, weight_steps
 from neuro.hardware.targets import Target
 from neuro.layers import (
@@ -221,9 +222,7 @@ class QuantisedNetwork(Network):
             bias_mant=compact(given).astype(np.int32),
             bias_exp=np.asarray(exponent, np.int32),
         )
-        return replace(
-            population, neuron=SoftReset(cuba) if isinstance(neuron, SoftReset) else cuba
-        )
+        return replace(population, neuron=with_registers(neuron, cuba))
 
 
 def _paths(network: Network) -> dict[str, tuple[Path, ...]]:

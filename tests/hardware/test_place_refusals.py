@@ -1,12 +1,25 @@
 """Networks that no chip, or not so many, can hold are refused with numbers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from neuro.errors import UsageError
+from neuro.hardware import load_profile
 from neuro.hardware.constraints import ConstraintError
+from neuro.hardware.microcode import GradedSpikes
 from neuro.hardware.place import place
-from tests.hardware.placements import LOIHI1, chip, dense, integers, network, population, two_layers
+from tests.hardware.placements import (
+    LOIHI1,
+    LOIHI2,
+    chip,
+    dense,
+    integers,
+    network,
+    population,
+    two_layers,
+)
 
 
 @pytest.mark.parametrize(
@@ -52,6 +65,19 @@ def test_a_network_over_its_chips_is_refused_with_the_number_it_needs():
     assert "Allow 3 chips" in str(error.value)
     assert place(graph, small, chips=3).chips == 3
     assert place(graph, small, chips=None).chips == 3
+
+
+def test_neurons_in_microcode_are_placed_where_there_is_some():
+    graph = two_layers()
+    hidden = graph.populations["hidden"]
+    graded = replace(hidden, neuron=GradedSpikes(hidden.cuba))
+    graph = replace(graph, populations={**graph.populations, "hidden": graded})
+    for profile in (LOIHI1, LOIHI2):
+        with pytest.raises(ConstraintError, match=r"own programs: population 'hidden'.*has none"):
+            place(graph, profile)
+    placement = place(graph, load_profile("loihi2-microcode"))
+    plain = place(two_layers(), LOIHI2)
+    assert [core.load for core in placement.cores] == [core.load for core in plain.cores]
 
 
 def test_registers_are_checked_before_anything_is_placed():

@@ -179,6 +179,8 @@ def test_limits_of_loihi1_are_those_of_its_sources():
         "mixed_weight_odd": 0,
         "excitatory_weight_maximum": 255,
         "inhibitory_weight_minimum": -255,
+        "weight_exponent_remainder": 0,
+        "accumulator_bits": 21,
     }
 
 
@@ -193,6 +195,33 @@ def test_what_is_not_public_of_loihi2_is_marked():
         "synapse_bits_per_core",
         "convolution_copies_per_core",
     }
+
+
+def test_a_profile_may_extend_another():
+    plain, microcode = load_profile("loihi2"), load_profile("loihi2-microcode")
+    assert microcode.extends == "loihi2"
+    assert microcode.limits.keys() - plain.limits.keys() == {"own_programs"}
+    assert microcode.limit("cores") == plain.limit("cores")
+
+
+def test_what_a_profile_says_stands_in_place_of_what_it_extends(tmp_path):
+    path = tmp_path / "chip.toml"
+    path.write_text(
+        'name = "x"\nextends = "loihi1"\n[limits.cores]\nvalue = 2\nunit = "cores"\n'
+        'kind = "assumed"\nsource = "a test"\nyear = 2020\n',
+        encoding="utf-8",
+    )
+    profile = read_profile(path)
+    assert (profile.limit("cores").value, profile.limit("tile_rows").value) == (2, 4)
+    assert profile.quantities == load_profile("loihi1").quantities
+
+
+@pytest.mark.parametrize("name", ['"lohi1"', "3", '"chip"'])
+def test_an_extended_profile_must_be_there(tmp_path, name):
+    path = tmp_path / "chip.toml"
+    path.write_text(f'name = "chip"\nextends = {name}\n', encoding="utf-8")
+    with pytest.raises(DataError, match=r"extends = .*expected one of .*loihi1"):
+        read_profile(path)
 
 
 def test_a_profile_cannot_be_changed():
