@@ -52,6 +52,8 @@ __all__ = [
     "Source",
     "Sparse",
     "Synapses",
+    "graph_of_tables",
+    "graph_tables",
     "kind_of",
     "read_graph",
     "target_shape",
@@ -330,6 +332,15 @@ def target_shape(synapses: Synapses, source: tuple[int, ...]) -> tuple[int, ...]
 
 def write_graph(graph: IntegerGraph, folder: Path) -> None:
     """Write ``graph.json`` and ``graph.npz`` into a folder."""
+    record, arrays = graph_tables(graph)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "graph.npz").open("wb") as file:
+        np.savez_compressed(file, **cast(dict[str, Any], arrays))
+    (folder / "graph.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def graph_tables(graph: IntegerGraph) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Return what files say of a graph: a record in JSON, and arrays by their place in it."""
     arrays: dict[str, NDArray[Any]] = {}
 
     def table(owner: str, part: Any, *without: str) -> dict[str, Any]:
@@ -377,10 +388,7 @@ def write_graph(graph: IntegerGraph, folder: Path) -> None:
             for number, connection in enumerate(graph.connections)
         ],
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "graph.npz").open("wb") as file:
-        np.savez_compressed(file, **cast(dict[str, Any], arrays))
-    (folder / "graph.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    return record, arrays
 
 
 def read_graph(folder: Path) -> IntegerGraph:
@@ -401,6 +409,20 @@ def read_graph(folder: Path) -> IntegerGraph:
         raise DataError(f"{folder}: cannot read the integer graph: {error}.") from error
     except Exception as error:  # a damaged archive raises what zipfile and zlib think of it
         raise DataError(f"{folder / 'graph.npz'}: damaged: {error}. Export again.") from error
+    return graph_of_tables(record, arrays, str(path))
+
+
+def graph_of_tables(record: Any, arrays: Mapping[str, NDArray[Any]], path: str) -> IntegerGraph:
+    """Return the graph that :func:`graph_tables` tells of.
+
+    Args:
+        record: what was read.
+        arrays: likewise.
+        path: where they were found, for messages.
+
+    Raises:
+        DataError: they are of no graph, or of one that cannot be.
+    """
     if not isinstance(record, dict) or record.get("version") != VERSION:
         raise DataError(f"{path}: not an integer graph of version {VERSION}.")
     try:

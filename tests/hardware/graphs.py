@@ -1,6 +1,7 @@
 """Integer graphs to test with: random ones of every kind of synapse, and what drives them."""
 
 from collections.abc import Callable
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -182,6 +183,25 @@ def random_input(graph: IntegerGraph, seed: int, batch: int) -> dict[str, Array]
         drawn *= rng.random(drawn.shape) < rng.choice([0.2, 1.0])
         inputs[name] = np.repeat(drawn[:1], length, 0) if rng.integers(2) else drawn
     return inputs
+
+
+def assert_same(one, other):
+    assert type(one) is type(other)
+    if is_dataclass(one):
+        for each in fields(one):
+            assert_same(getattr(one, each.name), getattr(other, each.name))
+    elif isinstance(one, np.ndarray):
+        assert one.dtype == other.dtype
+        np.testing.assert_array_equal(one, other, strict=True)
+    elif isinstance(one, dict):
+        assert list(one) == list(other)
+        for name in one:
+            assert_same(one[name], other[name])
+    elif isinstance(one, tuple) and one and is_dataclass(one[0]):
+        for left, right in zip(one, other, strict=True):
+            assert_same(left, right)
+    else:
+        assert one == other
 
 
 seeds: Callable[[], Any] = lambda: st.integers(0, 2**32 - 1)  # noqa: E731

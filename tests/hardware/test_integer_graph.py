@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,26 +20,15 @@ from neuro.hardware.integer_graph import (
     write_graph,
 )
 from neuro.hardware.microcode import GradedSpikes, SoftReset
-from tests.hardware.graphs import integers, neurons, one_layer, random_graph, seeds, sparse
-
-
-def assert_same(one, other):
-    assert type(one) is type(other)
-    if is_dataclass(one):
-        for each in fields(one):
-            assert_same(getattr(one, each.name), getattr(other, each.name))
-    elif isinstance(one, np.ndarray):
-        assert one.dtype == other.dtype
-        np.testing.assert_array_equal(one, other, strict=True)
-    elif isinstance(one, dict):
-        assert list(one) == list(other)
-        for name in one:
-            assert_same(one[name], other[name])
-    elif isinstance(one, tuple) and one and is_dataclass(one[0]):
-        for left, right in zip(one, other, strict=True):
-            assert_same(left, right)
-    else:
-        assert one == other
+from tests.hardware.graphs import (
+    assert_same,
+    integers,
+    neurons,
+    one_layer,
+    random_graph,
+    seeds,
+    sparse,
+)
 
 
 @settings(max_examples=30, deadline=None)
