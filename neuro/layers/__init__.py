@@ -11,13 +11,12 @@ from neuro.layers.linear_maps import (
 from neuro.layers.network import (
     INPUT,
     Network,
-    NetworkState,
     Node,
     NodeSummary,
-    Readout,
     ReadoutIntegrator,
 )
 from neuro.layers.spiking import Delay, Spiking
+from neuro.layers.stepping import NetworkState, Readout, Stepping
 from neuro.layers.synapse import Conv2d, Linear, ScaledWSConv2d, ScaledWSLinear, Synapse
 
 __all__ = [
@@ -40,5 +39,6 @@ __all__ = [
     "ScaledWSConv2d",
     "ScaledWSLinear",
     "Spiking",
+    "Stepping",
     "Synapse",
 ]

@@ -121,7 +121,8 @@ def test_without_decay_the_spikes_are_those_of_the_integers(name, scale):
     ],
 )
 def test_decays_differ_by_rounding_alone(registers):
-    made = graph({"in": 7}, {"out": (6, neurons(vth=600, **registers))}, dense("in", "out", weights(6, 7)))  # fmt: skip
+    layer = (6, neurons(vth=600, **registers))
+    made = graph({"in": 7}, {"out": layer}, dense("in", "out", weights(6, 7)))
     mine, theirs = both(made, batch=20)
     assert (mine != 0).sum() > 200
     assert np.mean(mine == theirs) > 0.995
