@@ -459,7 +459,7 @@ def _graph(record: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Int
         )
     connections = []
     for number, table in enumerate(record["connections"]):
-        settings = {
+        settings: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in table["synapses"].items()
         }
@@ -484,12 +484,12 @@ def _neuron(
     """Return neurons from the numbers and the arrays of a file."""
     kind = settings.pop("kind")
     if kind == PLAIN:
-        return Cuba(**settings, **registers)
+        return Cuba(**{**settings, **registers})
     if kind not in PROGRAMS:
         raise DataError(f"{population}: unknown kind of neuron {kind!r}.")
     names = {each.name for each in fields(Cuba)}
     program = {name: settings.pop(name) for name in settings.keys() - names}
-    return PROGRAMS[kind](Cuba(**settings, **registers), **program)
+    return PROGRAMS[kind](Cuba(**{**settings, **registers}), **program)
 
 
 def _size(shape: tuple[int, ...]) -> int:

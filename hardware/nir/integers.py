@@ -132,7 +132,10 @@ class _Writer:
         record, arrays = graph_tables(graph)
         metadata = graph_metadata(self.dt, "generic", "hard", None) | {
             "steps": graph.steps - self.depths[graph.output],
-            KEY: {"graph": json.dumps(record), "arrays": arrays},
+            KEY: {
+                "graph": json.dumps(record),
+                "arrays": {name: each if each.ndim else int(each) for name, each in arrays.items()},
+            },
         }
         return nir.NIRGraph(nodes=self.nodes, edges=self.edges, metadata=metadata)
 
@@ -252,7 +255,7 @@ class _Neurons:
     ) -> nir.NIRNode:
         """Return the node of a connection; the first that may takes over the bias."""
         synapses = connection.synapses
-        real = weight * (2.0**connection.weight_exponent / self.scale)
+        real: Numbers = weight * np.float64(2.0**connection.weight_exponent / self.scale)
         if isinstance(synapses, Convolution):
             return self._convolution(synapses, real, source)
         if len(self.shape) != 1:

@@ -215,9 +215,10 @@ def test_each_neuron_sends_its_excess_over_its_own_threshold():
 
 
 def test_all_24_bits_of_a_potential_can_be_sent():
-    plain = neurons(du=0, dv=0, vth=131071)
-    graph = one_layer(np.array([[254]]), GradedSpikes(plain, shift=0), 400)
-    inputs = {"in": np.ones((400, 1, 1), int)}
+    # half of what a potential can be arrives at every step
+    plain = neurons(dv=0, vth=131071)
+    graph = one_layer(np.array([[1 << 16]]), GradedSpikes(plain, shift=0), 600)
+    inputs = {"in": np.ones((600, 1, 1), int)}
     assert_equals_reference(graph, inputs, 1)
     recording = run(graph, inputs, record=["out"])
     top = (1 << 23) - 1
@@ -230,8 +231,12 @@ def test_the_worst_case_knows_how_much_a_spike_can_carry():
     assert worst_case_inputs(graded())["sum"] == 111 * ((1 << 17) - 1)
     assert worst_case_inputs(graded(payload="excess"))["sum"] == 111 * ((1 << 17) - 1 - 3)
     assert worst_case_inputs(graded(message_bits=8))["sum"] == 111 * 127
+    whole = graded(shift=0)
+    assert worst_case_inputs(whole)["sum"] == 111 * ((1 << 23) - 1)
+    first, onward = whole.connections
+    wide = replace(whole, connections=(first, replace(onward, weight_exponent=2)))
     with pytest.raises(UsageError, match=r"from 'out' to 'sum'.*fewer bits in a message"):
-        spoken(graded(shift=0), 1)[0]
+        spoken(wide, 1)
 
 
 def test_decay_rounds_towards_zero():

@@ -32,14 +32,15 @@ def summing(vth=300, **more):
 
 
 def weights(*shape, largest=200):
-    return RNG.integers(-largest, largest + 1, shape)
+    """Return weights of both signs, more of them above 0."""
+    return RNG.integers(-largest // 2, largest + 1, shape)
 
 
-def both(made, rate=0.3, batch=3):
+def both(made, batch=8):
     """Return the output's spikes (potentials, where they answer) of the integers and of NIR."""
     (source,) = made.sources.values()
-    given = RNG.random((STEPS, batch, *source.shape)) < rate
-    given = given * RNG.integers(*source.message_range, given.shape, endpoint=True)
+    rng = np.random.default_rng(6)
+    given = rng.integers(*source.message_range, (STEPS, batch, *source.shape), endpoint=True)
     recording = run(made, {source.name: given[: made.steps]}, record=[made.output])
     written = integers_to_nir(made)
     steps = written.metadata["steps"]
@@ -125,7 +126,7 @@ def test_decays_differ_by_rounding_alone(registers):
     made = graph({"in": 7}, {"out": layer}, dense("in", "out", weights(6, 7)))
     mine, theirs = both(made, batch=20)
     assert (mine != 0).sum() > 200
-    assert np.mean(mine == theirs) > 0.995
+    assert np.mean(mine == theirs) > 0.99
 
 
 @pytest.mark.parametrize(
@@ -145,8 +146,9 @@ def test_a_population_that_answers_with_its_potential_integrates(registers, kind
     )
     assert {type(each) for each in integers_to_nir(made).nodes.values()} >= kinds
     mine, theirs = both(made)
-    np.testing.assert_allclose(mine / 64, theirs, atol=len(mine) / 32)
-    assert np.abs(theirs).max() > 100
+    # a current loses less than 1/64 a step to rounding, for 4096/901 steps; they add up
+    np.testing.assert_allclose(mine / 64, theirs, atol=2 * len(mine) / 64 * 4096 / 901)
+    assert np.abs(theirs).max() > 500
 
 
 @pytest.mark.parametrize("name", EXACT)
