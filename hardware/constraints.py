@@ -11,8 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuro.errors import UsageError
-from neuro.hardware.integer_graph import Connection, IntegerGraph, Population
+from neuro.hardware.integer_graph import (
+    Connection,
+    Cuba,
+    GradedSpikes,
+    IntegerGraph,
+    Population,
+)
 from neuro.hardware.profile import HardwareProfile, Quantity
+
+MICROCODE = "loihi2-microcode"
+"""Profile of a chip whose neurons run programs of one's own."""
 
 
 @dataclass(frozen=True)
@@ -79,12 +88,10 @@ def violations(graph: IntegerGraph, profile: HardwareProfile) -> list[Violation]
     """
     found: list[Violation] = []
     for source in graph.sources.values():
-        limit = profile.limits.get("graded_spike_bits")
-        if source.message_bits > (0 if limit is None else limit.value):
-            advice = "Encode the input in spikes, 0 or 1."
-            where = f"source {source.name!r}"
-            found.append(Violation("graded_spike_bits", where, source.message_bits, limit, advice))
+        advice = "Encode the input in spikes, 0 or 1."
+        found += _of_messages(f"source {source.name!r}", source.message_bits, profile, advice)
     for population in graph.populations.values():
+        found += _of_program(population, profile)
         found += _of_registers(population, profile)
     for connection in graph.connections:
         found += _of_connection(connection, profile)
@@ -96,6 +103,27 @@ def require(graph: IntegerGraph, profile: HardwareProfile) -> None:
     found = violations(graph, profile)
     if found:
         raise ConstraintError(profile.name, found)
+
+
+def _of_messages(
+    where: str, bits: int, profile: HardwareProfile, advice: str
+) -> Iterator[Violation]:
+    limit = profile.limits.get("graded_spike_bits")
+    if bits > (0 if limit is None else limit.value):
+        yield Violation("graded_spike_bits", where, bits, limit, advice)
+
+
+def _of_program(population: Population, profile: HardwareProfile) -> Iterator[Violation]:
+    neuron = population.neuron
+    if isinstance(neuron, Cuba):
+        return
+    where = f"population {population.name!r}"
+    if "own_programs" not in profile.limits:
+        whose = f"{where}, whose neurons {neuron.difference},"
+        advice = f"{neuron.instead} Or take {MICROCODE}."
+        yield Violation("own_programs", whose, 1, None, advice)
+    if isinstance(neuron, GradedSpikes):
+        yield from _of_messages(where, neuron.message_bits, profile, "Let its spikes carry less.")
 
 
 def _of_registers(population: Population, profile: HardwareProfile) -> Iterator[Violation]:
@@ -121,6 +149,9 @@ def _of_connection(connection: Connection, profile: HardwareProfile) -> Iterator
     exponent = np.asarray(connection.weight_exponent)
     yield from _out_of_range("weight_exponent", where, exponent, profile, "Quantise again.")
     weight = connection.synapses.weight
+    lost = int(np.count_nonzero(weight % (1 << max(-connection.weight_exponent, 0))))
+    advice = "Use exponent 0, or weights that it divides."
+    yield from _above("weight_exponent_remainder", where, lost, profile, advice)
     if not weight.size:
         return
     least, most = int(weight.min()), int(weight.max())

@@ -15,17 +15,28 @@ Array = NDArray[Any]
 HALF = 1 << (WIDTH - 1)
 LOWEST, HIGHEST = np.int64(1 - HALF), np.int64(HALF - 1)
 UNITY = 1 << DECAY_BITS
-MEASURES = ("largest_input", "largest_u", "largest_v", "wrapped_inputs", "wrapped_u", "clipped_v")
+MEASURES = (
+    "largest_input",
+    "largest_u",
+    "largest_v",
+    "wrapped_inputs",
+    "wrapped_u",
+    "clipped_v",
+    "clipped_messages",
+)
 
 
 @cache
-def update(uniform: bool, ternary: bool, soft: bool, accumulator: bool) -> Callable[..., None]:
+def update(
+    *, uniform: bool, ternary: bool, soft: bool, graded: bool, accumulator: bool
+) -> Callable[..., None]:
     """Return the compiled step of neurons.
 
     Args:
         uniform: one set of registers serves all neurons; otherwise each has its own.
         ternary: they send -1, too.
         soft: their reset subtracts the threshold, see :mod:`neuro.hardware.microcode`.
+        graded: their spikes carry numbers, likewise.
         accumulator: what arrives is summed in a register that wraps.
     """
 
@@ -36,6 +47,7 @@ def update(uniform: bool, ternary: bool, soft: bool, accumulator: bool) -> Calla
         v: Array,
         spikes: Array,
         registers: Array,  # [5, N]: du + 1, dv, vth << 6, vth_low << 6, bias
+        payload: Array,  # [3] of graded spikes: threshold's share, shift, greatest number
         bound: int,  # of the accumulator
         counts: Array,  # [B], of spikes, to be added to
         measures: Array,  # of MEASURES, to be added to
@@ -45,7 +57,8 @@ def update(uniform: bool, ternary: bool, soft: bool, accumulator: bool) -> Calla
         largest_input = measures[0]
         largest_u = measures[1]
         largest_v = measures[2]
-        wrapped_inputs = wrapped_u = clipped_v = 0
+        wrapped_inputs = wrapped_u = clipped_v = clipped_messages = 0
+        share, places, greatest = payload[0], payload[1], payload[2]
         for b in range(arrived.shape[0]):
             x, current, potential, sent = arrived[b], u[b], v[b], spikes[b]
             fired = 0
@@ -81,10 +94,15 @@ def update(uniform: bool, ternary: bool, soft: bool, accumulator: bool) -> Calla
                 spike = np.int32(now > bars[k])
                 if ternary:
                     spike -= np.int32(now < lows[k])
-                sent[i] = spike
-                fired += spike != 0
                 rest = now - bars[k] if soft else np.int64(0)
                 potential[i] = np.int32(rest if spike != 0 else now)
+                if graded:
+                    whole = (now - share * bars[k]) >> places
+                    now = min(whole, greatest) if spike != 0 else np.int64(0)
+                    clipped_messages += (spike != 0) & (now != whole)
+                    spike = np.int32(now)
+                sent[i] = spike
+                fired += spike != 0
             counts[b] += fired
         measures[0] = largest_input
         measures[1] = largest_u
@@ -92,6 +110,7 @@ def update(uniform: bool, ternary: bool, soft: bool, accumulator: bool) -> Calla
         measures[3] += wrapped_inputs
         measures[4] += wrapped_u
         measures[5] += clipped_v
+        measures[6] += clipped_messages
 
     compiled: Callable[..., None] = run
     return compiled

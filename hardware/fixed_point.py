@@ -25,7 +25,7 @@ from neuro.hardware.integer_graph import (
     Integers,
     Population,
 )
-from neuro.hardware.microcode import SoftReset
+from neuro.hardware.microcode import GradedSpikes, SoftReset
 from neuro.hardware.transmission import Transmission, channels_last, prepare
 
 Array = NDArray[Any]
@@ -39,7 +39,8 @@ class Extremes(NamedTuple):
     """What the registers of a population had to hold, over all samples, steps and neurons.
 
     ``largest_input``: of what arrives in a step, in units of weights, before the accumulator wraps;
-    ``largest_u``, ``largest_v``: before they wrap and are clipped. Then how often that happened.
+    ``largest_u``, ``largest_v``: before they wrap and are clipped. Then how often that happened,
+    and how often a graded spike had more to say than its bits carry.
     """
 
     largest_input: int
@@ -48,6 +49,7 @@ class Extremes(NamedTuple):
     wrapped_inputs: int
     wrapped_u: int
     clipped_v: int
+    clipped_messages: int = 0
 
     def merged(self, other: "Extremes") -> "Extremes":
         """Return those of two runs together."""
@@ -67,7 +69,8 @@ class Recording:
         v: their potentials after the reset of each step, the same shape.
         final_u: currents ``[B, *shape]`` after the last step, of the recorded and the output.
         final_v: potentials, likewise.
-        output_counts: ``[B, *shape]``, spikes of each neuron of the output.
+        output_counts: ``[B, *shape]``, spikes of each neuron of the output; of graded ones, and of
+            those that may be -1, the sum.
         events: spikes (of any size and sign) of each sample ``[B]``, of every source and
             population.
         extremes: of every population: whether its registers were wide enough.
@@ -79,7 +82,7 @@ class Recording:
     v: Mapping[str, Integers]
     final_u: Mapping[str, Integers]
     final_v: Mapping[str, Integers]
-    output_counts: Integers
+    output_counts: NDArray[np.int64]
     events: Mapping[str, NDArray[np.int64]]
     extremes: Mapping[str, Extremes]
 
@@ -149,7 +152,7 @@ def answers(graph: IntegerGraph, recording: Recording) -> NDArray[np.int64]:
 def worst_case_inputs(graph: IntegerGraph) -> dict[str, int]:
     """Return by population the largest sum that could ever arrive in a step, in units of weights.
 
-    Every source sends the largest number it can, with the sign of its weight.
+    Every source and neuron sends the largest number it can, with the sign of its weight.
     """
     worst = dict.fromkeys(graph.populations, 0)
     for connection in graph.connections:
@@ -171,9 +174,7 @@ def _largest_sum(connection: Connection) -> int:
 
 
 def _largest_message(graph: IntegerGraph, name: str) -> int:
-    if name in graph.sources:
-        return max(map(abs, graph.sources[name].message_range))
-    return 1
+    return max(map(abs, graph.end(name).message_range))
 
 
 def _check_sums(graph: IntegerGraph) -> None:
@@ -258,9 +259,14 @@ class _Prepared:
                 registers = np.repeat(registers, self.places[name].size // registers.shape[1], 1)
             uniform = registers.shape[1] == 1
             ternary = population.neuron.registers.vth_low is not None
-            soft = isinstance(population.neuron, SoftReset)
-            step = update(uniform, ternary, soft, accumulator_bits is not None)
-            self.updates[name] = (step, registers)
+            step = update(
+                uniform=uniform,
+                ternary=ternary,
+                soft=isinstance(population.neuron, SoftReset),
+                graded=isinstance(population.neuron, GradedSpikes),
+                accumulator=accumulator_bits is not None,
+            )
+            self.updates[name] = (step, registers, _payload(population))
         self.biases = {
             name: bias.reshape(len(bias), -1)[:, self.places[name]].astype(np.int64)
             for name, bias in biases.items()
@@ -274,15 +280,23 @@ class _Prepared:
         self, name: str, block: slice, arrived: Array, state: Array, events: Array, measures: Array
     ) -> None:
         """Take the samples of a block, ``[B, N]``, one step on."""
-        take_step, registers = self.updates[name]
+        take_step, registers, payload = self.updates[name]
         spikes, u, v = state
         if name not in self.biases:
-            take_step(arrived, u, v, spikes, registers, self.bound, events, measures)
+            take_step(arrived, u, v, spikes, registers, payload, self.bound, events, measures)
             return
         for sample, bias in enumerate(self.biases[name][block]):
             own, one = np.vstack([registers[:-1], bias]), slice(sample, sample + 1)
             take_step(
-                arrived[one], u[one], v[one], spikes[one], own, self.bound, events[one], measures
+                arrived[one],
+                u[one],
+                v[one],
+                spikes[one],
+                own,
+                payload,
+                self.bound,
+                events[one],
+                measures,
             )
 
 
@@ -299,6 +313,15 @@ def _registers(population: Population, places: Array) -> NDArray[np.int64]:
     if all(row.size == 1 for row in rows):
         return np.array([row.reshape(1) for row in rows])
     return np.array([np.broadcast_to(row, population.shape).reshape(-1)[places] for row in rows])
+
+
+def _payload(population: Population) -> NDArray[np.int64]:
+    """Return how much of the threshold graded spikes leave out, their shift, and the greatest."""
+    neuron = population.neuron
+    if not isinstance(neuron, GradedSpikes):
+        return np.zeros(3, np.int64)
+    share = int(neuron.payload == "excess")
+    return np.array([share, neuron.shift, neuron.highest_message], np.int64)
 
 
 class _Kept:
@@ -323,7 +346,7 @@ class _Kept:
         self.history = tuple(arrays(each, steps, batch) for each in names)
         ends = tuple(dict.fromkeys((*self.record, graph.output)))
         self.final = tuple(arrays(ends, batch) for _ in range(2))
-        self.output_counts = arrays((graph.output,), batch)[graph.output]
+        self.output_counts = np.zeros((batch, *shapes[graph.output]), np.int64)
         self.events = {
             name: np.zeros(batch, np.int64) for name in (*graph.sources, *graph.populations)
         }
@@ -364,7 +387,7 @@ def _run_block(
         for name, size in sizes.items()
     }
     states = {name: np.zeros((3, count, size), np.int32) for name, size in sizes.items()}
-    counts = np.zeros((count, sizes[graph.output]), np.int32)
+    counts = np.zeros((count, sizes[graph.output]), np.int64)
     measures = {name: np.zeros(len(MEASURES), np.int64) for name in sizes}
     sources = {
         name: _Frames(prepared, name, given[:, block], rings) for name, given in inputs.items()
@@ -434,7 +457,7 @@ class _Frames:
                 ring[(step + 1 + delay) % len(ring)] += self.caused[number][delay]
 
 
-def _place(prepared: _Prepared, name: str, state: Integers, into: Array) -> None:
+def _place(prepared: _Prepared, name: str, state: Array, into: Array) -> None:
     """Copy ``[B, N]`` into ``[B, *shape]``."""
     shape = prepared.graph.shape(name)
     if len(shape) == 3:

@@ -16,12 +16,12 @@ from neuro.hardware.integer_graph import (
     WIDTH,
     Connection,
     Convolution,
-    Cuba,
     Dense,
     IntegerGraph,
+    Neuron,
     target_shape,
 )
-from neuro.hardware.microcode import SoftReset
+from neuro.hardware.microcode import GradedSpikes, SoftReset
 
 Long = NDArray[np.int64]
 
@@ -41,7 +41,8 @@ Wiring = list[dict[int, Synapses]]
 
 
 class Trace(NamedTuple):
-    """What a population did: spikes, current and potential after the reset, ``[T, *shape]``."""
+    """What a population did: spikes (graded ones: the numbers they carry), current and potential
+    after the reset, ``[T, *shape]``."""
 
     spikes: Long
     u: Long
@@ -112,7 +113,7 @@ def run_sample(
 
 
 def advance(
-    kind: Cuba | SoftReset, shape: tuple[int, ...], arrived: Long, u: Long, v: Long
+    kind: Neuron, shape: tuple[int, ...], arrived: Long, u: Long, v: Long
 ) -> tuple[Long, Long, Long]:
     """Return spikes, current and potential of one step, all ``[neurons]``."""
     neuron = kind.registers
@@ -129,7 +130,11 @@ def advance(
         spikes -= v < low << STATE_SHIFT
     if isinstance(kind, SoftReset):
         return spikes, u, v - spikes * (vth << STATE_SHIFT)
-    return spikes, u, np.where(spikes != 0, 0, v)
+    rest = np.where(spikes != 0, 0, v)
+    if isinstance(kind, GradedSpikes):
+        held = v - (vth << STATE_SHIFT) if kind.payload == "excess" else v
+        spikes = spikes * np.minimum(held >> kind.shift, kind.highest_message)
+    return spikes, u, rest
 
 
 def decay(x: Long, d: Long) -> Long:

@@ -14,6 +14,8 @@ Loihi's registers, and one time step is::
     wrap24(x)   = x - 2^24 where x > 2^23, x + 2^24 where x <= -2^23, else x      once, as in Lava
     bias        = bias_mant << bias_exp
 
+Neurons in microcode differ from that as :mod:`neuro.hardware.microcode` says.
+
 A graph is stored as ``graph.json``, which names everything, beside ``graph.npz``, which holds the
 numbers.
 """
@@ -29,7 +31,7 @@ from numpy.typing import NDArray
 
 from neuro.errors import DataError, UsageError, nearest
 from neuro.hardware.cuba import DECAY_BITS, STATE_SHIFT, WIDTH, Cuba, Integers, whole_numbers
-from neuro.hardware.microcode import SoftReset
+from neuro.hardware.microcode import PROGRAMS, GradedSpikes, Neuron, SoftReset
 
 __all__ = [
     "DECAY_BITS",
@@ -41,13 +43,17 @@ __all__ = [
     "Cuba",
     "Decoding",
     "Dense",
+    "GradedSpikes",
     "IntegerGraph",
     "Integers",
+    "Neuron",
     "Population",
     "SoftReset",
     "Source",
     "Sparse",
     "Synapses",
+    "graph_of_tables",
+    "graph_tables",
     "kind_of",
     "read_graph",
     "target_shape",
@@ -55,6 +61,8 @@ __all__ = [
 ]
 
 VERSION = 1
+PLAIN = "cuba"
+"""Neurons without microcode, in files."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -94,7 +102,14 @@ class Population:
 
     name: str
     shape: tuple[int, ...]
-    neuron: Cuba | SoftReset
+    neuron: Neuron
+
+    @property
+    def message_range(self) -> tuple[int, int]:
+        """Least and greatest number that a spike can carry; 0 is silence."""
+        if isinstance(self.neuron, GradedSpikes):
+            return 0, self.neuron.greatest_sent
+        return (0 if self.neuron.registers.vth_low is None else -1), 1
 
     @property
     def cuba(self) -> Cuba:
@@ -103,13 +118,12 @@ class Population:
         Raises:
             UsageError: they are neurons in microcode.
         """
-        if isinstance(self.neuron, SoftReset):
-            raise UsageError(
-                f"the neurons of {self.name!r} subtract their threshold at a spike, which needs "
-                "microcode of one's own on Loihi 2: Lava's LIF and Loihi 1 set the potential to "
-                'zero. Train with model.reset = "hard".'
-            )
-        return self.neuron
+        if isinstance(self.neuron, Cuba):
+            return self.neuron
+        raise UsageError(
+            f"the neurons of {self.name!r} {self.neuron.difference}; that takes microcode of one's "
+            f"own on Loihi 2. {self.neuron.instead}"
+        )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -205,8 +219,8 @@ class IntegerGraph:
         populations: by name, inputs before what they drive where nothing runs back.
         connections: in any order.
         output: population that answers.
-        decoding: its answer is the neuron with most spikes, or with the highest potential after the
-            last step.
+        decoding: its answer is the neuron with most spikes (of graded ones, the largest sum), or
+            with the highest potential after the last step.
         steps: time steps of one sample, those that the last input needs to reach the output
             included.
         metadata: what readers need not know: JSON.
@@ -235,8 +249,8 @@ class IntegerGraph:
         for connection in self.connections:
             self._check(connection)
 
-    def shape(self, name: str) -> tuple[int, ...]:
-        """Return the shape of a source or population.
+    def end(self, name: str) -> Source | Population:
+        """Return a source or population.
 
         Raises:
             UsageError: there is none of that name.
@@ -244,7 +258,15 @@ class IntegerGraph:
         ends: dict[str, Source | Population] = {**self.sources, **self.populations}
         if name not in ends:
             raise UsageError(f"no source or population is called {name!r}.{nearest(name, ends)}")
-        return ends[name].shape
+        return ends[name]
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return the shape of a source or population.
+
+        Raises:
+            UsageError: there is none of that name.
+        """
+        return self.end(name).shape
 
     def inputs_of(self, population: str) -> list[Connection]:
         """Return the connections that end in a population."""
@@ -310,6 +332,15 @@ def target_shape(synapses: Synapses, source: tuple[int, ...]) -> tuple[int, ...]
 
 def write_graph(graph: IntegerGraph, folder: Path) -> None:
     """Write ``graph.json`` and ``graph.npz`` into a folder."""
+    record, arrays = graph_tables(graph)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "graph.npz").open("wb") as file:
+        np.savez_compressed(file, **cast(dict[str, Any], arrays))
+    (folder / "graph.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def graph_tables(graph: IntegerGraph) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Return what files say of a graph: a record in JSON, and arrays by their place in it."""
     arrays: dict[str, NDArray[Any]] = {}
 
     def table(owner: str, part: Any, *without: str) -> dict[str, Any]:
@@ -325,6 +356,13 @@ def write_graph(graph: IntegerGraph, folder: Path) -> None:
                 found[each.name] = value
         return found
 
+    def neurons(population: Population) -> dict[str, Any]:
+        registers = table(population.name, population.neuron.registers)
+        if isinstance(population.neuron, Cuba):
+            return {"kind": PLAIN, **registers}
+        program = table("", population.neuron, "registers")
+        return {"kind": _named(PROGRAMS, population.neuron), **program, **registers}
+
     record: dict[str, Any] = {
         "version": VERSION,
         "output": graph.output,
@@ -335,10 +373,7 @@ def write_graph(graph: IntegerGraph, folder: Path) -> None:
         "populations": [
             {
                 **table("", population, "neuron"),
-                "neuron": {
-                    "kind": "cuba" if isinstance(population.neuron, Cuba) else "soft_reset",
-                    **table(population.name, population.neuron.registers),
-                },
+                "neuron": neurons(population),
             }
             for population in graph.populations.values()
         ],
@@ -353,10 +388,7 @@ def write_graph(graph: IntegerGraph, folder: Path) -> None:
             for number, connection in enumerate(graph.connections)
         ],
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "graph.npz").open("wb") as file:
-        np.savez_compressed(file, **cast(dict[str, Any], arrays))
-    (folder / "graph.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    return record, arrays
 
 
 def read_graph(folder: Path) -> IntegerGraph:
@@ -377,17 +409,37 @@ def read_graph(folder: Path) -> IntegerGraph:
         raise DataError(f"{folder}: cannot read the integer graph: {error}.") from error
     except Exception as error:  # a damaged archive raises what zipfile and zlib think of it
         raise DataError(f"{folder / 'graph.npz'}: damaged: {error}. Export again.") from error
+    return graph_of_tables(record, arrays, str(path))
+
+
+def graph_of_tables(record: Any, arrays: Mapping[str, NDArray[Any]], path: str) -> IntegerGraph:
+    """Return the graph that :func:`graph_tables` tells of.
+
+    Args:
+        record: what was read.
+        arrays: likewise.
+        path: where they were found, for messages.
+
+    Raises:
+        DataError: they are of no graph, or of one that cannot be.
+    """
     if not isinstance(record, dict) or record.get("version") != VERSION:
         raise DataError(f"{path}: not an integer graph of version {VERSION}.")
     try:
         return _graph(record, arrays)
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: incomplete or of another kind ({error!r}).") from error
+    except UsageError as error:
+        raise DataError(f"{path}: {error}") from error
 
 
 def kind_of(synapses: Synapses) -> str:
     """Return the name of a kind of synapses in files."""
-    return next(name for name, kind in SYNAPSES.items() if isinstance(synapses, kind))
+    return _named(SYNAPSES, synapses)
+
+
+def _named(kinds: Mapping[str, type], found: object) -> str:
+    return next(name for name, kind in kinds.items() if isinstance(found, kind))
 
 
 def _graph(record: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> IntegerGraph:
@@ -401,18 +453,13 @@ def _graph(record: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Int
     sources = [Source(**{**table, "shape": tuple(table["shape"])}) for table in record["sources"]]
     populations = []
     for table in record["populations"]:
-        settings = dict(table["neuron"])
-        kind = settings.pop("kind")
-        if kind not in ("cuba", "soft_reset"):
-            raise DataError(f"{table['name']}: unknown kind of neuron {kind!r}.")
-        registers = Cuba(**{**settings, **stored(table["name"])})
-        neuron = registers if kind == "cuba" else SoftReset(registers)
+        neuron = _neuron(table["name"], dict(table["neuron"]), stored(table["name"]))
         populations.append(
             Population(name=table["name"], shape=tuple(table["shape"]), neuron=neuron)
         )
     connections = []
     for number, table in enumerate(record["connections"]):
-        settings = {
+        settings: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in table["synapses"].items()
         }
@@ -429,6 +476,20 @@ def _graph(record: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Int
         steps=record["steps"],
         metadata=record["metadata"],
     )
+
+
+def _neuron(
+    population: str, settings: dict[str, Any], registers: Mapping[str, NDArray[Any]]
+) -> Neuron:
+    """Return neurons from the numbers and the arrays of a file."""
+    kind = settings.pop("kind")
+    if kind == PLAIN:
+        return Cuba(**{**settings, **registers})
+    if kind not in PROGRAMS:
+        raise DataError(f"{population}: unknown kind of neuron {kind!r}.")
+    names = {each.name for each in fields(Cuba)}
+    program = {name: settings.pop(name) for name in settings.keys() - names}
+    return PROGRAMS[kind](Cuba(**{**settings, **registers}), **program)
 
 
 def _size(shape: tuple[int, ...]) -> int:

@@ -133,6 +133,7 @@ class HardwareProfile:
         excludes: what no quantity stands for.
         conflicts: profiles of the same chip that disagree.
         no_energies: why there are none, and what there is instead.
+        inherits: whose quantities and limits it has where it gives none; empty for none.
         file: it was read from, for messages; empty for none.
     """
 
@@ -144,6 +145,7 @@ class HardwareProfile:
     excludes: tuple[str, ...] = ()
     conflicts: tuple[str, ...] = ()
     no_energies: str = ""
+    inherits: str = ""
     file: str = ""
 
     def __getitem__(self, quantity: str) -> Quantity:
@@ -211,7 +213,7 @@ def _read(path: Path, heirs: tuple[Path, ...]) -> HardwareProfile:
         raise ProfileError(f"{path}: expected tables [limits.<name>], got limits = {tables!r}.")
     quantities = _quantities(f"{path}: ", content)
     limits = _quantities(f"{path}: ", tables, "limits.")
-    parent = about.pop("inherits", None)
+    parent = about.get("inherits")
     if parent is not None:
         base = _read(_place(path, parent), (*heirs, path.resolve()))
         quantities, limits = {**base.quantities, **quantities}, {**base.limits, **limits}

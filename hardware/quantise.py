@@ -22,10 +22,10 @@ from neuro.hardware.integer_graph import (
     Connection,
     IntegerGraph,
     Population,
-    SoftReset,
     Source,
 )
 from neuro.hardware.messages import Messages
+from neuro.hardware.microcode import with_registers
 from neuro.hardware.registers import check_expressible
 from neuro.hardware.targets import Target
 
@@ -178,9 +178,7 @@ def _started(population: Population, depth: int) -> Population:
     """Return neurons that begin with their first input, for which only a bias would not wait."""
     neuron = population.neuron
     registers = replace(neuron.registers, start=depth if neuron.registers.bias.any() else None)
-    return replace(
-        population, neuron=SoftReset(registers) if isinstance(neuron, SoftReset) else registers
-    )
+    return replace(population, neuron=with_registers(neuron, registers))
 
 
 def _balanced(connection: Connection, depth: Mapping[str, int]) -> Connection:

@@ -84,7 +84,7 @@ def check_expressible(graph: FloatGraph, target: Target) -> None:
     """
     for name, population in graph.populations.items():
         neuron = population.neuron
-        if neuron.soft_reset and neuron.threshold is not None and not target.soft_reset:
+        if neuron.soft_reset and neuron.threshold is not None and not target.microcode:
             raise UsageError(
                 f"{name}: a spike subtracts the threshold, and {target.name} sets the potential "
                 'to zero. Train with model.reset = "hard", or export for loihi2-microcode.'

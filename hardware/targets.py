@@ -1,32 +1,29 @@
-"""What chips can hold that decides how a network is quantised for them."""
+"""How a network is quantised for a chip; what the chip holds, its profile alone says."""
 
 from dataclasses import dataclass
 
 from neuro.errors import UsageError, nearest
+from neuro.hardware.profile import HardwareProfile, load_profile, profile_names
+
+FINEST_MESSAGES = 8
+"""Bits of a message, its sign included, beyond which inputs are not sent finer: as many as a
+weight has."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """A chip, or a chip with neurons of one's own program.
+    """A chip, and choices that its profile leaves open.
 
     Args:
-        name: what it is called on the command line.
-        chip: profile that its limits are in.
-        message_bits: of a graded spike, its sign included; 0 where spikes carry nothing.
-        soft_reset: whether a spike may subtract the threshold.
-        accumulator_bits: beside the sign, of the register in which what arrives in a step is
-            summed; None for one that holds any sum.
+        profile: of the chip.
         bias_exponent: that all biases must have, 6 for files of netx; None for the finest.
         weight_bits: of a weight, its sign included, 2 to 8; they fill the upper ones of eight.
-        description: one line, with the source of what it says.
+
+    Raises:
+        UsageError: other weights than these.
     """
 
-    name: str
-    chip: str
-    message_bits: int
-    soft_reset: bool
-    accumulator_bits: int | None
-    description: str
+    profile: HardwareProfile
     bias_exponent: int | None = None
     weight_bits: int = 8
 
@@ -34,36 +31,43 @@ class Target:
         if not 2 <= self.weight_bits <= 8:
             raise UsageError(f"weights have 2 to 8 bits, got {self.weight_bits}.")
 
+    @property
+    def name(self) -> str:
+        """What it is called on the command line."""
+        return self.profile.name
+
+    @property
+    def chip(self) -> str:
+        """What it is called without neurons of one's own program, as Lava knows it."""
+        return self.profile.inherits or self.profile.name
+
+    @property
+    def microcode(self) -> bool:
+        """Whether its neurons may run a program of one's own."""
+        return "own_programs" in self.profile.limits
+
+    @property
+    def message_bits(self) -> int:
+        """Of a graded spike from outside, its sign included; 0 where spikes carry nothing."""
+        return min(self._limit("graded_spike_bits") or 0, FINEST_MESSAGES)
+
+    @property
+    def accumulator_bits(self) -> int | None:
+        """Beside the sign, of the register in which what arrives in a step is summed; None for one
+        that holds any sum."""
+        return self._limit("accumulator_bits")
+
+    def _limit(self, name: str) -> int | None:
+        limit = self.profile.limits.get(name)
+        return None if limit is None else int(limit.value)
+
 
 TARGETS = {
-    target.name: target
-    for target in (
-        Target(
-            name="loihi1",
-            chip="loihi1",
-            message_bits=0,
-            soft_reset=False,
-            accumulator_bits=21,
-            description="binary spikes, hard reset, sums of 21 bits (nengo-loihi 1.1.0)",
-        ),
-        Target(
-            name="loihi2",
-            chip="loihi2",
-            message_bits=8,
-            soft_reset=False,
-            accumulator_bits=None,
-            description="what Lava 0.10.0 simulates: graded spikes from outside, hard reset",
-        ),
-        Target(
-            name="loihi2-microcode",
-            chip="loihi2",
-            message_bits=8,
-            soft_reset=True,
-            accumulator_bits=None,
-            description="with neurons of one's own program, which Lava's LIF is not",
-        ),
-    )
+    profile.name: Target(profile=profile)
+    for profile in map(load_profile, profile_names())
+    if profile.limits
 }
+"""Every profile that says what a network may ask of the chip."""
 
 
 def target_named(name: str) -> Target:

@@ -25,8 +25,8 @@ from neuro.hardware.integer_graph import (
     target_shape,
 )
 from neuro.hardware.lava.chain import Layer, folded, layers, matrix, network_options
-from neuro.hardware.lava.netx_rules import BIAS_EXP, netx_findings
-from neuro.hardware.lava.validate import CHIP_DELAY, refuse
+from neuro.hardware.lava.netx_rules import BIAS_EXP, LONGEST_DELAY, netx_findings
+from neuro.hardware.lava.validate import refuse
 
 
 def write_net(graph: IntegerGraph, path: Path, *, check: bool = True) -> None:
@@ -246,9 +246,9 @@ def _read_synapses(group: Any, kind: str) -> tuple[Dense | Convolution, Integers
     if "delay" not in group:
         return Dense(weight=weight), np.zeros((), np.int32)
     delay = _integers(group["delay"])
-    if delay.max() > CHIP_DELAY:
-        warnings.warn(f"delays of {delay.max()} become {CHIP_DELAY}, as in netx.", stacklevel=2)
-        delay = np.minimum(delay, CHIP_DELAY)
+    if delay.max() > LONGEST_DELAY:
+        warnings.warn(f"delays of {delay.max()} become {LONGEST_DELAY}, as in netx.", stacklevel=2)
+        delay = np.minimum(delay, LONGEST_DELAY)
     if delay.ndim == 1:
         delay = delay[:, None] if len(delay) == len(weight) else delay[None, :]
     if delay.ndim:

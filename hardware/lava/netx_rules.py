@@ -8,7 +8,6 @@ from neuro.errors import UsageError
 from neuro.hardware.integer_graph import Connection, Convolution, IntegerGraph, Integers
 from neuro.hardware.lava.chain import Layer, folded, layers, matrix
 from neuro.hardware.lava.validate import (
-    CHIP_DELAY,
     Finding,
     reset_findings,
     stored,
@@ -18,6 +17,8 @@ from neuro.hardware.lava.validate import (
 
 BIAS_EXP = 6
 """Exponent that netx gives to every bias."""
+LONGEST_DELAY = 62
+"""Longer ones become this."""
 
 
 def netx_findings(graph: IntegerGraph) -> list[Finding]:
@@ -107,11 +108,11 @@ def _dense_findings(layer: Layer, graph: IntegerGraph) -> Iterator[Finding]:
             )
             return
         delay = connection.delay
-        if delay.size and (delay.min() < 0 or delay.max() > CHIP_DELAY):
+        if delay.size and (delay.min() < 0 or delay.max() > LONGEST_DELAY):
             yield Finding(
                 rule="delay",
                 where=where(connection),
-                message=f"delays of {delay.min()} to {delay.max()}; netx has 0..{CHIP_DELAY}.",
+                message=f"delays of {delay.min()} to {delay.max()}; netx has 0..{LONGEST_DELAY}.",
             )
         if layer.recurrent is not None and delay.any():
             yield Finding(

@@ -1,4 +1,4 @@
-"""What a Loihi chip cannot hold, and what Lava computes otherwise than an integer graph says.
+"""What Lava computes otherwise than an integer graph says.
 
 Lava on a CPU checks next to nothing: it wraps, clips or cuts off bits, and says nothing of it.
 """
@@ -18,18 +18,17 @@ from neuro.hardware.integer_graph import (
     Population,
 )
 
-CHIP_DELAY = 62
 LAVA_DELAY = 63
-EXPONENTS = (-7, 7)
 
-_CHIP_REGISTERS = {
-    "du": (0, 4095),
-    "dv": (0, 4095),
+_REGISTERS = {
+    "du": (-1, 4095),
+    "dv": (0, 4096),
     "vth": (0, 131071),
+    "vth_low": (-131072, 0),
     "bias_mant": (-4096, 4095),
     "bias_exp": (0, 7),
 }
-_LAVA_REGISTERS = {**_CHIP_REGISTERS, "du": (-1, 4095), "dv": (0, 4096), "vth_low": (-131072, 0)}
+"""Where they are wider than a chip's, Lava's models compute with what only a simulator holds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,18 +63,6 @@ def refuse(findings: Iterable[Finding]) -> None:
         raise UsageError(f"the graph has {len(found)} faults:{listed}")
 
 
-def chip_findings(graph: IntegerGraph) -> list[Finding]:
-    """Return what no core of a Loihi chip holds, whatever a simulator makes of it."""
-    found: list[Finding] = []
-    for population in graph.populations.values():
-        found += _register_findings(population, _CHIP_REGISTERS)
-    for connection in graph.connections:
-        found += _delay_findings(connection, CHIP_DELAY)
-        found += weight_findings(connection)
-        found += _exponent_findings(connection)
-    return found
-
-
 def lava_findings(graph: IntegerGraph, *, steps: int | None = None) -> list[Finding]:
     """Return what Lava's models in fixed point would compute otherwise than the graph says.
 
@@ -86,13 +73,13 @@ def lava_findings(graph: IntegerGraph, *, steps: int | None = None) -> list[Find
     steps = graph.steps if steps is None else steps
     found: list[Finding] = []
     for population in graph.populations.values():
-        found += _register_findings(population, _LAVA_REGISTERS)
+        found += _register_findings(population)
         found += reset_findings(population, steps)
     for connection in graph.connections:
         if isinstance(connection.synapses, Convolution):
             found += _convolution_findings(graph, connection)
         else:
-            found += _delay_findings(connection, LAVA_DELAY)
+            found += _delay_findings(connection)
             found += weight_findings(connection)
     return found
 
@@ -169,11 +156,9 @@ def divisible(connection: Connection) -> bool:
     return not (connection.synapses.weight % (1 << max(-connection.weight_exponent, 0))).any()
 
 
-def _register_findings(
-    population: Population, ranges: dict[str, tuple[int, int]]
-) -> Iterator[Finding]:
+def _register_findings(population: Population) -> Iterator[Finding]:
     neuron = population.cuba
-    for name, (low, high) in ranges.items():
+    for name, (low, high) in _REGISTERS.items():
         value = getattr(neuron, name)
         if value is None or (value.min() >= low and value.max() <= high):
             continue
@@ -184,34 +169,13 @@ def _register_findings(
         )
 
 
-def _delay_findings(connection: Connection, longest: int) -> Iterator[Finding]:
+def _delay_findings(connection: Connection) -> Iterator[Finding]:
     delay = connection.delay
-    if delay.size and (delay.min() < 0 or delay.max() > longest):
+    if delay.size and (delay.min() < 0 or delay.max() > LAVA_DELAY):
         yield Finding(
             rule="delay",
             where=where(connection),
-            message=f"delays of {delay.min()} to {delay.max()}; a synapse has 0..{longest}.",
-        )
-
-
-def _exponent_findings(connection: Connection) -> Iterator[Finding]:
-    exponent = connection.weight_exponent
-    if not EXPONENTS[0] <= exponent <= EXPONENTS[1]:
-        yield Finding(
-            rule="weight-exponent",
-            where=where(connection),
-            message=f"a weight exponent of {exponent}; the register holds {EXPONENTS[0]}.."
-            f"{EXPONENTS[1]}.",
-        )
-    elif not divisible(connection):
-        yield Finding(
-            rule="negative-exponent",
-            where=where(connection),
-            message=(
-                f"weights that 2^{-exponent} does not divide, with exponent {exponent}: the chip "
-                "shifts each synapse, Lava and this graph their sum. Use exponent 0, or weights "
-                "that lose nothing."
-            ),
+            message=f"delays of {delay.min()} to {delay.max()}; a synapse has 0..{LAVA_DELAY}.",
         )
 
 

@@ -19,6 +19,7 @@ from neuro.hardware.nir.dialects import DIALECTS, convert
 from neuro.hardware.nir.export import ExportWarning, to_nir
 from neuro.hardware.nir.file import read_nir, write_nir
 from neuro.hardware.nir.imports import from_nir, interpret, to_network
+from neuro.hardware.nir.integers import integers_from_nir, integers_to_nir
 from neuro.hardware.nir.interpreter import Interpreter
 from neuro.hardware.nir.modules import LossyImportWarning
 
@@ -29,6 +30,8 @@ __all__ = [
     "LossyImportWarning",
     "convert",
     "from_nir",
+    "integers_from_nir",
+    "integers_to_nir",
     "interpret",
     "read_nir",
     "to_network",

@@ -198,7 +198,7 @@ class _Writer:
         if isinstance(module, Conv2d):
             draft.kind = nir.Conv2d
             draft.numbers.setdefault("bias", np.zeros(weight.shape[0]))
-            draft.numbers["weight"] = _ungrouped(weight, module.groups)
+            draft.numbers["weight"] = ungrouped(weight, module.groups)
             draft.others = _convolution(name, module, before)
         elif not isinstance(module, Linear):
             raise _no_form(name, module)
@@ -240,7 +240,7 @@ class _Writer:
                 "r": resistance_from_gain(gain * common, tau, self.dt),
                 "v_leak": np.zeros(shape),
             }
-            draft.metadata["decay"] = _smallest(decay)
+            draft.metadata["decay"] = smallest(decay)
         self.values[name] = {self._add(name, draft.kind.__name__.lower(), draft, inputs): 1.0}
 
     def _linear_map(self, name: str, module: nn.Module, terms: Terms) -> None:
@@ -292,14 +292,14 @@ class _Writer:
             if source in foldable:
                 self.drafts[source].scale(each * gain / unit)
                 self.drafts[source].metadata |= {
-                    "factor": _smallest(_rows(gain / unit, draft.shape)),
+                    "factor": smallest(_rows(gain / unit, draft.shape)),
                     "folded_into": name,
                 }
                 inputs[source] = 1.0
             else:
                 inputs[source] = each / common
         if not shared:
-            draft.metadata["input_gain"] = _smallest(
+            draft.metadata["input_gain"] = smallest(
                 _filled(self.network.neuron_nodes[name].neuron.filters[0].gain, draft.shape)
             )
         return self._unit_gains(name, inputs), unit
@@ -376,13 +376,13 @@ def _neuron(
             "w_in": resistance_from_gain(1.0, tau_syn, dt),
             "v_leak": zeros,
         }
-        decays = {"current_decay": _smallest(decay), "voltage_decay": _smallest(voltage)}
+        decays = {"current_decay": smallest(decay), "voltage_decay": smallest(voltage)}
         return _Draft(nir.CubaLIF, shape, numbers, metadata=decays), gain
     if kind is IF or (kind is LIF and np.all(decay == 1)):
         return _Draft(nir.IF, shape, {"r": np.full(shape, 1 / dt)}), gain
     if kind is LIF:
         numbers = {"tau": _tau(name, decay, dt), "r": np.ones(shape), "v_leak": zeros}
-        draft = _Draft(nir.LIF, shape, numbers, metadata={"decay": _smallest(decay)})
+        draft = _Draft(nir.LIF, shape, numbers, metadata={"decay": smallest(decay)})
         return draft, weight_factor(decay, gain)
     raise UsageError(
         f"layer {name!r}: {kind.__name__} has no NIR form. The nearest neuron that has is LIF"
@@ -423,7 +423,7 @@ def _convolution(name: str, module: Conv2d, before: tuple[int, ...]) -> dict[str
     }
 
 
-def _ungrouped(weight: Numbers, groups: int) -> Numbers:
+def ungrouped(weight: Numbers, groups: int) -> Numbers:
     """Return the kernels of all channels, zero outside their group; few readers know groups."""
     if groups == 1:
         return weight
@@ -491,7 +491,7 @@ def _rows(factor: Gain, shape: tuple[int, ...]) -> Numbers:
     return rows.reshape(shape[0], -1)[:, 0]
 
 
-def _smallest(values: NDArray[Any]) -> Any:
+def smallest(values: NDArray[Any]) -> Any:
     """Return one number where all are equal."""
     values = np.asarray(values, np.float64)
     first = float(values.flat[0])

@@ -1,7 +1,7 @@
 """Runs any NIR graph: every primitive, nested graphs, loops, delays of any length."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeGuard
 
 import nir
 import numpy as np
@@ -12,11 +12,12 @@ from neuro.errors import DataError, UsageError
 from neuro.hardware.nir.flat import FlatGraph, Schedule, parameter, schedule
 from neuro.hardware.nir.formulas import WHOLE_STEPS
 from neuro.hardware.nir.modules import STATEFUL, DelayLine, Population, Reading, Shape, module_for
-from neuro.layers import Delay, NetworkState, Readout, ReadoutIntegrator, Spiking
+from neuro.layers import Delay, NetworkState, Spiking, Stepping
+from neuro.layers.stepping import Advance
 from neuro.neurons import Neuron
 
 
-class Interpreter(nn.Module):
+class Interpreter(Stepping[Spiking | Population]):
     """A NIR graph that steps through time, with the methods of ``neuro.layers.Network``.
 
     At each step every node runs once. What several edges bring into a node is added up. A loop
@@ -31,6 +32,8 @@ class Interpreter(nn.Module):
         DataError: nodes that do not fit each other.
         UsageError: what steps of this length cannot hold, or a node outside all paths.
     """
+
+    stateful = STATEFUL
 
     def __init__(self, graph: FlatGraph, reading: Reading) -> None:
         super().__init__()
@@ -59,22 +62,22 @@ class Interpreter(nn.Module):
         key = _key(name)
         return self.nodes[key] if key in self.nodes else None  # noqa: SIM401 (no dict)
 
-    @property
-    def neuron_nodes(self) -> dict[str, Spiking | Population]:
-        """The spiking layers by name, in order."""
-        found: dict[str, Spiking | Population] = {}
+    def in_order(self) -> Iterator[tuple[str, nn.Module]]:
+        """Yield the nodes that compute something, by name, in the order of a step."""
         for name in self.plan.order:
             module = self.module(name)
-            if isinstance(module, Spiking) or (
-                isinstance(module, Population) and isinstance(module.neuron, Neuron)
-            ):
-                found[name] = module
-        return found
+            if module is not None:
+                yield name, module
 
-    @property
-    def classes(self) -> int:
-        """Width of the output."""
-        return self.shapes[self.output][-1]
+    def spikes(self, module: nn.Module) -> TypeGuard[Spiking | Population]:
+        """Tell whether a module is a layer of spiking neurons."""
+        return isinstance(module, Spiking) or (
+            isinstance(module, Population) and isinstance(module.neuron, Neuron)
+        )
+
+    def stepper(self) -> Advance:
+        """Return :meth:`advance`."""
+        return self.advance
 
     def initial_state(
         self,
@@ -83,30 +86,12 @@ class Interpreter(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> NetworkState:
         """Return the state at rest: of nodes by name, and of the sources of late edges."""
-        parameter = next(self.parameters(), torch.empty(0))
-        device, dtype = device or parameter.device, dtype or parameter.dtype
-        state: NetworkState = {}
-        for name in self.plan.order:
-            module = self.module(name)
-            shape = (batch_size, *self.shapes[name])
-            if isinstance(module, STATEFUL):
-                holder = (
-                    module.neuron if isinstance(module, Spiking | ReadoutIntegrator) else module
-                )
-                state[name] = holder.zeros(shape, device=device, dtype=dtype)
+        device, dtype = self._kind(device, dtype)
+        state = super().initial_state(batch_size, device, dtype)
         for source, _ in sorted(self.plan.late):
             shape = (batch_size, *self.shapes[source])
             state[_last(source)] = torch.zeros(shape, device=device, dtype=dtype)
         return state
-
-    def step(self, x: Tensor, state: NetworkState) -> tuple[Tensor, NetworkState]:
-        """Advance one time step: ``x (B, *input_shape)`` -> the Output's values, and the state."""
-        values, state = self.advance(x, state)
-        return values[self.output], state
-
-    def forward(self, x: Tensor, state: NetworkState) -> tuple[Tensor, NetworkState]:
-        """Same as :meth:`step`."""
-        return self.step(x, state)
 
     def advance(
         self, x: Tensor, state: Mapping[str, Any]
@@ -174,31 +159,6 @@ class Interpreter(nn.Module):
                 folded = module(total.flatten(0, 1))
                 values[name] = folded.reshape(*total.shape[:2], *folded.shape[1:])
         return values[self.output], after
-
-    @torch.no_grad()
-    def run(self, inputs: Iterable[Tensor]) -> Readout:
-        """Evaluate: feed ``x[t]`` one by one; the mean output, and firing rates by layer.
-
-        Raises:
-            UsageError: if ``inputs`` is empty.
-        """
-        state: NetworkState | None = None
-        total: Tensor | None = None
-        rates: dict[str, Tensor] = {}
-        steps = 0
-        for x in inputs:
-            if state is None:
-                state = self.initial_state(x.shape[0], x.device)
-            values, state = self.advance(x, state)
-            output = values[self.output]
-            total = output if total is None else total + output
-            for name in self.neuron_nodes:
-                rate = values[name].mean()
-                rates[name] = rates[name] + rate if name in rates else rate
-            steps += 1
-        if total is None:
-            raise UsageError("a network runs for at least one time step, got none.")
-        return Readout(total / steps, {name: rate / steps for name, rate in rates.items()})
 
     def _build(self, name: str, node: nir.NIRNode, reading: Reading) -> None:
         """Make a node's module and find its shape."""

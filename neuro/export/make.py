@@ -28,7 +28,6 @@ from neuro.export.run import (
     load_classifier,
     quantise_session,
 )
-from neuro.hardware import load_profile
 from neuro.hardware.integer_graph import write_graph
 from neuro.hardware.lava.netx_rules import BIAS_EXP as BIAS_EXPONENT
 from neuro.hardware.messages import encode_inputs
@@ -156,7 +155,7 @@ def _checked(options: ExportOptions) -> Target | None:
     target = replace(target, weight_bits=options.weight_bits)
     if options.to == "netx":
         target = replace(target, bias_exponent=BIAS_EXPONENT)
-    if options.to in ("lava", "netx") and target.soft_reset:
+    if options.to in ("lava", "netx") and target.microcode:
         raise UsageError(
             f"{target.name} is for neurons that Lava does not have: --to loihi, or --profile "
             f"{target.chip}."
@@ -166,7 +165,7 @@ def _checked(options: ExportOptions) -> Target | None:
 
 def _takes_soft_reset(options: ExportOptions, target: Target | None) -> bool:
     if target is not None:
-        return target.soft_reset
+        return target.microcode
     from neuro.hardware.nir.dialects import dialect
 
     return dialect(options.dialect).soft_reset
@@ -214,7 +213,7 @@ def _write_integers(
         )
         quantised = tuned.quantised
     graph = quantised.graph
-    placement = place(graph, load_profile(target.chip), chips=options.chips)
+    placement = place(graph, target.profile, chips=options.chips)
     messages = encode_inputs(graph, real.inputs)
     write_graph(graph, path)
     (path / "placement.json").write_text(json.dumps(placement.to_dict(), indent=1) + "\n")

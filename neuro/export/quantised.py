@@ -1,13 +1,15 @@
 """A network that computes as the chip does: weights, biases, decays and messages in whole numbers.
 
-Built from a network and the integer graph it was quantised to, it has the same nodes and the same
-parameters under the same names, and any learning rule trains it. It does what the graph does that
-:meth:`QuantisedNetwork.integers` writes: a neuron spikes at step t if the chip's does at step
-t + depth. In 32-bit floats that holds while no sum, its signs left out, reaches 2^24 units of
+Built from a network and the integer graph it was quantised to, it has the same layers and the same
+parameters under the same names, and any learning rule trains it. A synapse on a residual stream,
+which a chip holds once for every population it drives, is rounded for each. It does what the graph
+does that :meth:`QuantisedNetwork.integers` writes: a neuron spikes at step t if the chip's does at
+step t + depth. In 32-bit floats that holds while no sum, its signs left out, reaches 2^24 units of
 weights, and on the chip while no register overflows.
 """
 
 import copy
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import replace
 from math import prod
@@ -33,6 +35,7 @@ from neuro.hardware.integer_graph import (
     Synapses,
 )
 from neuro.hardware.messages import Messages
+from neuro.hardware.microcode import with_registers
 from neuro.hardware.registers import LARGEST_BIAS_EXPONENT, UNITY, weight_steps
 from neuro.hardware.targets import Target
 from neuro.layers import (
@@ -51,7 +54,7 @@ from neuro.layers import (
     Spiking,
     Synapse,
 )
-from neuro.layers.quantised import Grid, Heard, QuantisedSynapse
+from neuro.layers.quantised import Copy, Grid, Heard, QuantisedSynapse, SharedBias
 from neuro.neurons.fixed_point import FixedPointLIF
 
 _PLAIN = "Export without fine-tuning."
@@ -62,7 +65,9 @@ class Path(NamedTuple):
 
     ``spike``: what the layer sends for a spike. ``before``: maps in front of the synapse;
     ``averaging``: the product of the shares, 1 / s^2, with which pooling takes each input;
-    ``scaling``: that of constant factors. ``behind``: factors behind the synapse, by node.
+    ``scaling``: that of constant factors. ``behind``: factors behind the synapse, by node;
+    ``delayed``: by a node behind it. ``copy``: of how many the synapse is held as, one for each
+    population it drives, this is which.
     """
 
     origin: str
@@ -72,6 +77,8 @@ class Path(NamedTuple):
     scaling: float = 1.0
     synapse: Link | None = None
     behind: tuple[tuple[str, float], ...] = ()
+    delayed: str = ""
+    copy: int = 0
 
     @property
     def gain(self) -> float:
@@ -96,15 +103,16 @@ class QuantisedNetwork(Network):
         target: the chip.
 
     Raises:
-        UsageError: a synapse that the chip holds several times, each rounded for itself, or a layer
-            of which this form knows nothing; the message names it.
+        UsageError: a layer of which this form knows nothing; the message names it.
     """
 
     def __init__(self, network: Network, graph: IntegerGraph, target: Target) -> None:
         parameter = next(network.parameters())
         network = copy.deepcopy(network).cpu()
         all_paths = _paths(network)
+        joined = _joined(all_paths)
         modules: dict[str, nn.Module] = dict(network.nodes)
+        grids: dict[str, list[Grid]] = {}
         for name, paths in all_paths.items():
             population = graph.populations[name]
             scale = float(graph.metadata["scales"][name])
@@ -113,9 +121,7 @@ class QuantisedNetwork(Network):
             if isinstance(spiking, Spiking):
                 gain = _one_gain(name, spiking)
                 modules[name] = _in_registers(spiking, population, scale, parameter)
-            connections = graph.inputs_of(name)
-            for path, connection in zip(paths, connections, strict=True):
-                link = _synapse_of(path)
+            for path, connection in zip(paths, graph.inputs_of(name), strict=True):
                 grid = _grid(
                     path,
                     connection,
@@ -124,30 +130,24 @@ class QuantisedNetwork(Network):
                     _speech(graph, path.origin),
                     sent=1.0 if spiking else 1 / scale,
                 )
-                assert isinstance(link.module, Synapse)
-                modules[link.name] = QuantisedSynapse(link.module, grid)
+                grids.setdefault(_synapse_of(path).name, []).append(grid)
                 modules |= {node: Scale(1.0) for node, _ in path.behind}  # in the weights
+        apart = {_synapse_of(path).name for name in joined for path in all_paths[name]}
+        for name, each in grids.items():
+            synapse = modules[name]
+            assert isinstance(synapse, Synapse)
+            modules[name] = QuantisedSynapse(synapse, *each, biased=name not in apart)
         heard = _unused("messages", [INPUT, *modules])
-        speaks = _speech(graph, INPUT)
-        assert speaks is not None
-        lowest, highest = graph.sources[INPUT].message_range
-        nodes = [
-            Node(
-                heard,
-                Heard(
-                    torch.as_tensor(speaks.unit),
-                    torch.as_tensor(speaks.offset),
-                    lowest=lowest,
-                    highest=highest,
-                ),
-                (INPUT,),
-            )
-        ]
+        nodes = [Node(heard, _messages(graph), (INPUT,))]
+        biases: dict[str, str] = {}
         for name, module in modules.items():
             sources = tuple(heard if each == INPUT else each for each in network.sources[name])
+            if name in joined:
+                nodes += _stream(name, all_paths[name], modules)
+                biases[name], sources = nodes[-1].name, (nodes[-1].name,)
             nodes.append(Node(name, module, sources))
-        super().__init__(nodes, network.input_shape)
-        self._paths, self._graph = all_paths, graph
+        super().__init__(_needed(nodes), network.input_shape)
+        self._paths, self._graph, self._biases = all_paths, graph, biases
         self.to(parameter.device)
 
     @torch.no_grad()
@@ -176,16 +176,26 @@ class QuantisedNetwork(Network):
             errors = squares = 0.0
             for path in paths:
                 synapse = self._quantised(path)
-                unit = 2.0**synapse.grid.exponent
-                wanted = synapse.wanted_weight().double() * unit
-                made = synapse.effective_weight().double()
-                over = wanted.abs() - (synapse.grid.largest + synapse.grid.step / 2) * unit
+                grid = synapse.grids[path.copy]
+                unit = 2.0**grid.exponent
+                wanted = synapse.wanted_weight(path.copy).double() * unit
+                made = synapse.copied_weight(path.copy).double()
+                over = wanted.abs() - (grid.largest + grid.step / 2) * unit
                 clipped += int((over > 0).sum())
                 weights += wanted.numel()
                 errors += float((made - wanted).square().sum())
                 squares += float(wanted.square().sum())
             found[name] = LayerLoss(clipped / weights, (errors / squares) ** 0.5)
         return found
+
+    def _bias_registers(self, name: str) -> tuple[Tensor, Tensor] | None:
+        """Return mantissa and exponent of a population's bias; None if it has none."""
+        if name in self._biases:
+            shared = self.nodes[self._biases[name]]
+            assert isinstance(shared, SharedBias)
+            return shared.bias_registers()
+        registers = (self._quantised(path).bias_registers() for path in self._paths[name])
+        return next((each for each in registers if each is not None), None)
 
     def _quantised(self, path: Path) -> QuantisedSynapse:
         synapse = self.nodes[_synapse_of(path).name]
@@ -195,7 +205,8 @@ class QuantisedNetwork(Network):
     def _synapses(self, path: Path, source: tuple[int, ...], connection: Connection) -> Synapses:
         """Return the weights of a path, folded, as a connection holds them."""
         quantised = self._quantised(path)
-        weight = quantised.effective_weight().double().cpu() / 2**quantised.grid.exponent
+        exponent = quantised.grids[path.copy].exponent
+        weight = quantised.copied_weight(path.copy).double().cpu() / 2**exponent
         link = _synapse_of(path)._replace(module=_plain(quantised.original, weight))
         folded = fold((*path.before, link), 1 / (path.averaging * path.scaling), source)
         whole = np.rint(folded.weight).astype(np.int32)
@@ -205,12 +216,10 @@ class QuantisedNetwork(Network):
         return Dense(weight=whole)
 
     def _biased(self, name: str, population: Population) -> Population:
-        registers = [
-            each for p in self._paths[name] if (each := self._quantised(p).bias_registers())
-        ]
-        if not registers:
+        registers = self._bias_registers(name)
+        if registers is None:
             return population
-        ((mantissa, power),) = registers
+        mantissa, power = registers
         exponent = int(power)
         given: NDArray[Any] = mantissa.cpu().numpy()
         if exponent > LARGEST_BIAS_EXPONENT:
@@ -221,9 +230,76 @@ class QuantisedNetwork(Network):
             bias_mant=compact(given).astype(np.int32),
             bias_exp=np.asarray(exponent, np.int32),
         )
-        return replace(
-            population, neuron=SoftReset(cuba) if isinstance(neuron, SoftReset) else cuba
+        return replace(population, neuron=with_registers(neuron, cuba))
+
+
+def _joined(paths: dict[str, tuple[Path, ...]]) -> set[str]:
+    """Return the populations that hear synapses which others hear, too, or several biases."""
+    heard = Counter(_synapse_of(path).name for each in paths.values() for path in each)
+    return {
+        name
+        for name, each in paths.items()
+        if any(heard[_synapse_of(path).name] > 1 for path in each) or sum(map(_biased, each)) > 1
+    }
+
+
+def _biased(path: Path) -> bool:
+    return path.origin == INPUT or getattr(_synapse_of(path).module, "bias", None) is not None
+
+
+def _stream(name: str, paths: tuple[Path, ...], modules: dict[str, nn.Module]) -> list[Node]:
+    """Return nodes that bring to a population the copies of synapses that are its own.
+
+    They stand in for what leads there from the synapses, whose factors are in the weights.
+
+    Raises:
+        UsageError: a copy that has no current of its own.
+    """
+    nodes: list[Node] = []
+    sources: list[str] = []
+    held: list[tuple[QuantisedSynapse, int]] = []
+    taken = set(modules)
+    if not isinstance(modules[name], Spiking):
+        raise UsageError(
+            f"{name}: a read-out whose synapses drive others, too, or have several biases, is not "
+            f"known to fine-tuning. {_PLAIN}"
         )
+
+    def add(wanted: str, module: nn.Module, *read: str) -> str:
+        nodes.append(Node(_unused(wanted, taken), module, read))
+        taken.add(nodes[-1].name)
+        return nodes[-1].name
+
+    for path in paths:
+        synapse = modules[_synapse_of(path).name]
+        assert isinstance(synapse, QuantisedSynapse)
+        label, copies = _synapse_of(path).name, len(synapse.grids)
+        if path.delayed:
+            raise UsageError(
+                f"{path.delayed}: a delay behind {label}, whose current {name} does not have for "
+                f"itself, is not known to fine-tuning; put it before the synapse. {_PLAIN}"
+            )
+        if copies > 1 and getattr(synapse.linear, "groups", 1) > 1:
+            raise UsageError(
+                f"{label}: it drives several populations in groups of channels, which is not known "
+                f"to fine-tuning. {_PLAIN}"
+            )
+        if copies > 1:
+            label = add(f"{label}_{name}", Copy(path.copy, copies), label)
+        sources.append(label)
+        held.append((synapse, path.copy))
+    last = add(f"{name}_sum", Add(), *sources) if len(sources) > 1 else sources[0]
+    add(f"{name}_bias", SharedBias(*held), last)
+    return nodes
+
+
+def _needed(nodes: list[Node]) -> list[Node]:
+    """Return the nodes that the last one hears, directly or through others."""
+    needed = {nodes[-1].name}
+    for node in reversed(nodes):
+        if node.name in needed:
+            needed |= set(node.sources)
+    return [node for node in nodes if node.name in needed]
 
 
 def _paths(network: Network) -> dict[str, tuple[Path, ...]]:
@@ -231,31 +307,19 @@ def _paths(network: Network) -> dict[str, tuple[Path, ...]]:
     flows: dict[str, tuple[Path, ...]] = {INPUT: (Path(INPUT),)}
     shapes = {INPUT: network.input_shape, **network.shapes}
     found: dict[str, tuple[Path, ...]] = {}
-    taken: dict[str, str] = {}
+    copies: Counter[str] = Counter()
 
     def settle(name: str, paths: tuple[Path, ...]) -> None:
-        biased = []
+        numbered = []
         for path in paths:
             if path.synapse is None:
                 raise UsageError(
-                    f"{name}: {path.origin} reaches it past all synapses, as a residual stream "
-                    f"does; such networks are not fine-tuned. {_PLAIN}"
+                    f"{name}: {path.origin} reaches it past all synapses, as in a residual stream "
+                    f"of spikes; such networks are not fine-tuned. {_PLAIN}"
                 )
-            synapse = path.synapse.name
-            if synapse in taken:
-                raise UsageError(
-                    f"{synapse}: it drives {taken[synapse]} and {name}, and a chip holds it once "
-                    f"for each; such networks are not fine-tuned. {_PLAIN}"
-                )
-            taken[synapse] = name
-            if path.origin == INPUT or getattr(path.synapse.module, "bias", None) is not None:
-                biased.append(synapse)
-        if len(biased) > 1:
-            raise UsageError(
-                f"{name}: {' and '.join(biased)} share its register of biases; fine-tuning wants "
-                f"one synapse with a bias. {_PLAIN}"
-            )
-        found[name] = paths
+            numbered.append(path._replace(copy=copies[path.synapse.name]))
+            copies[path.synapse.name] += 1
+        found[name] = tuple(numbered)
 
     for name, module in network.nodes.items():
         arriving = tuple(path for source in network.sources[name] for path in flows[source])
@@ -271,8 +335,12 @@ def _paths(network: Network) -> dict[str, tuple[Path, ...]]:
                         f"and no other synapse between. {_PLAIN}"
                     )
                 flows[name] = (arriving[0]._replace(synapse=link),)
-            case Add() | Delay():
+            case Add():
                 flows[name] = arriving
+            case Delay():
+                flows[name] = tuple(
+                    path._replace(delayed=name if path.synapse else "") for path in arriving
+                )
             case LinearMap():
                 flows[name] = tuple(_mapped(path, link) for path in arriving)
             case _:
@@ -372,6 +440,14 @@ def _one_gain(name: str, layer: Spiking) -> float:
 def _synapse_of(path: Path) -> Link:
     assert path.synapse is not None
     return path.synapse
+
+
+def _messages(graph: IntegerGraph) -> Heard:
+    speaks = _speech(graph, INPUT)
+    assert speaks is not None
+    lowest, highest = graph.sources[INPUT].message_range
+    unit, offset = torch.as_tensor(speaks.unit), torch.as_tensor(speaks.offset)
+    return Heard(unit, offset, lowest=lowest, highest=highest)
 
 
 def _speech(graph: IntegerGraph, name: str) -> Messages | None:

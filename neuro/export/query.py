@@ -17,7 +17,6 @@ from neuro.export.make import ExportOptions, Report, in_short
 from neuro.export.reasoning import ReasoningGraph, reasoning_graph
 from neuro.graph import best_tails, describe_answers, known_tails
 from neuro.graph.grsnn import GRSNN
-from neuro.hardware import load_profile
 from neuro.hardware.constraints import ConstraintError
 from neuro.hardware.integer_graph import write_graph
 from neuro.hardware.place import Placement, place
@@ -128,14 +127,13 @@ def _placed(
     note: Callable[[str], None],
 ) -> tuple[ReasoningGraph, Placement]:
     """Quantise and place; parallel edges are merged unless that takes more than there is."""
-    profile = load_profile(target.chip)
     merged = reasoning_graph(model, graph, relation, fullness=fullness)
     try:
-        return merged, place(merged.graph, profile, chips=chips)
+        return merged, place(merged.graph, target.profile, chips=chips)
     except ConstraintError as error:
         note(f"Merging parallel edges: {error}")
     single = reasoning_graph(model, graph, relation, fullness=fullness, merge=False)
-    return single, place(single.graph, profile, chips=chips)
+    return single, place(single.graph, target.profile, chips=chips)
 
 
 def _questions(session: ReasoningSession, relation: int, head: int) -> tuple[Tensor, Tensor]:

@@ -91,7 +91,7 @@ class Proof:
 
 def engines_of(export: Export) -> tuple[str, ...]:
     """Return the engines an export of integers can be proven in."""
-    if target_named(str(export.manifest["profile"])).soft_reset:
+    if target_named(str(export.manifest["profile"])).microcode:
         return ("reference",)  # neurons that Lava does not have
     if (export.folder / NET).is_file():
         return ENGINES

@@ -12,13 +12,12 @@ from neuro.layers.low_bits import LowBit, Quantiser, Rectifier
 from neuro.layers.network import (
     INPUT,
     Network,
-    NetworkState,
     Node,
     NodeSummary,
-    Readout,
     ReadoutIntegrator,
 )
 from neuro.layers.spiking import Delay, Spiking
+from neuro.layers.stepping import NetworkState, Readout, Stepping
 from neuro.layers.synapse import Conv2d, Linear, ScaledWSConv2d, ScaledWSLinear, Synapse
 
 __all__ = [
@@ -44,5 +43,6 @@ __all__ = [
     "ScaledWSConv2d",
     "ScaledWSLinear",
     "Spiking",
+    "Stepping",
     "Synapse",
 ]

@@ -1,10 +1,10 @@
 """The container: named nodes in order, each reading earlier ones, state passed in and out."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -13,12 +13,12 @@ from neuro.errors import UsageError, nearest
 from neuro.layers.linear_maps import Add, LinearMap
 from neuro.layers.signals import Computed, Dense, Packed, Signal, restoring
 from neuro.layers.spiking import Delay, Spiking
+from neuro.layers.stepping import Advance, NetworkState, Stepping
 from neuro.layers.synapse import Synapse
 from neuro.neurons import LeakyIntegrator
 
 INPUT = "input"
 
-NetworkState = dict[str, Any]
 Weights = dict[str, Tensor]
 Observe = Callable[[str, Tensor], None]
 
@@ -32,17 +32,6 @@ class Node(NamedTuple):
     name: str
     module: nn.Module
     sources: tuple[str, ...] = ()
-
-
-class Readout(NamedTuple):
-    """What a network says about a batch.
-
-    ``logits``: ``(B, m)``, mean over time steps. ``firing_rates``: spikes per neuron and step, by
-    layer.
-    """
-
-    logits: Tensor
-    firing_rates: dict[str, Tensor]
 
 
 class NodeSummary(NamedTuple):
@@ -65,6 +54,10 @@ class ReadoutIntegrator(nn.Module):
     def extra_repr(self) -> str:
         return str(self.neuron)
 
+    def zeros(self, shape: Sequence[int], *, device: Any = None, dtype: Any = None) -> Any:
+        """Return the state at rest of neurons of a shape, the batch included."""
+        return self.neuron.zeros(shape, device=device, dtype=dtype)
+
     def forward(self, current: Tensor, state: Any) -> tuple[Tensor, Any]:
         return self.neuron.step(current, state)
 
@@ -76,7 +69,7 @@ class ReadoutIntegrator(nn.Module):
 STATEFUL = (Spiking, Delay, ReadoutIntegrator)
 
 
-class Network(nn.Module):
+class Network(Stepping[Spiking]):
     """A feed-forward spiking network as a sequence of named nodes with explicit state.
 
     At each time step every node runs once, in order, on outputs of the same step (as in the
@@ -92,6 +85,8 @@ class Network(nn.Module):
         UsageError: for a repeated name, a source that does not come earlier, an input shape that
             the nodes cannot take, or no node at all.
     """
+
+    stateful = STATEFUL
 
     def __init__(self, nodes: Sequence[Node], input_shape: Sequence[int]) -> None:
         super().__init__()
@@ -124,58 +119,26 @@ class Network(nn.Module):
         self._readers = Counter(each for sources in self.sources.values() for each in sources)
         self.shapes = self._trace_shapes()
 
-    @property
-    def neuron_nodes(self) -> dict[str, Spiking]:
-        """The spiking layers by name, in order."""
-        return {name: m for name, m in self.nodes.items() if isinstance(m, Spiking)}
+    def in_order(self) -> Iterator[tuple[str, nn.Module]]:
+        """Yield the nodes by name, in order."""
+        yield from self.nodes.items()
+
+    def spikes(self, module: nn.Module) -> TypeGuard[Spiking]:
+        """Tell whether a module is a spiking layer."""
+        return isinstance(module, Spiking)
 
     @property
     def synapse_nodes(self) -> dict[str, Synapse]:
         """The synapses by name, in order."""
         return {name: m for name, m in self.nodes.items() if isinstance(m, Synapse)}
 
-    @property
-    def classes(self) -> int:
-        """Width of the output."""
-        return self.shapes[self.output][-1]
-
-    def initial_state(
-        self,
-        batch_size: int,
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> NetworkState:
-        """Return the state at rest: one entry for every node that keeps one."""
-        parameter = next(self.parameters(), torch.empty(0))
-        device, dtype = device or parameter.device, dtype or parameter.dtype
-        state: NetworkState = {}
-        for name, module in self.nodes.items():
-            if isinstance(module, STATEFUL):
-                holder = module if isinstance(module, Delay) else module.neuron
-                shape = (batch_size, *self.shapes[name])
-                state[name] = holder.zeros(shape, device=device, dtype=dtype)
-        return state
-
     def effective_weights(self) -> Weights:
         """Return what every synapse's weight acts as; compute it once for a run of many steps."""
         return {name: synapse.effective_weight() for name, synapse in self.synapse_nodes.items()}
 
-    def step(self, x: Tensor, state: NetworkState) -> tuple[Tensor, NetworkState]:
-        """Advance one time step.
-
-        Args:
-            x: ``(B, *input_shape)``.
-            state: as returned by :meth:`initial_state` or the step before.
-
-        Returns:
-            logits ``(B, m)`` and the new state; the state given is left as it was.
-        """
-        values, state = self.advance(x, state, self.effective_weights())
-        return values[self.output], state
-
-    def forward(self, x: Tensor, state: NetworkState) -> tuple[Tensor, NetworkState]:
-        """Same as :meth:`step`."""
-        return self.step(x, state)
+    def stepper(self) -> Advance:
+        """Return :meth:`advance` with the weights as they are."""
+        return partial(self.advance, weights=self.effective_weights())
 
     def sequence(
         self, inputs: Tensor, state: NetworkState | None = None
@@ -188,32 +151,6 @@ class Network(nn.Module):
         if state is None:
             state = self.initial_state(inputs.shape[1], inputs.device)
         return self.advance_sequence(inputs, state, self.effective_weights())
-
-    @torch.no_grad()
-    def run(self, inputs: Iterable[Tensor]) -> Readout:
-        """Evaluate: feed ``x[t]`` one by one, without gradients, memory flat in time.
-
-        Raises:
-            UsageError: if ``inputs`` is empty.
-        """
-        state: NetworkState | None = None
-        total: Tensor | None = None
-        rates: dict[str, Tensor] = {}
-        steps = 0
-        weights = self.effective_weights()
-        for x in inputs:
-            if state is None:
-                state = self.initial_state(x.shape[0], x.device)
-            values, state = self.advance(x, state, weights)
-            logits = values[self.output]
-            total = logits if total is None else total + logits
-            for name, layer in self.neuron_nodes.items():
-                rate = values[name].mean() / layer.scale
-                rates[name] = rates[name] + rate if name in rates else rate
-            steps += 1
-        if total is None:
-            raise UsageError("a network runs for at least one time step, got none.")
-        return Readout(total / steps, {name: rate / steps for name, rate in rates.items()})
 
     def describe(self) -> list[NodeSummary]:
         """List the nodes with output shapes, parameter counts and neuron counts."""

@@ -57,17 +57,22 @@ class Grid:
 class QuantisedSynapse(Synapse):
     """A synapse with the weights and the bias that registers hold.
 
+    A chip holds a synapse once for every population it drives, rounded for each: with several grids
+    it sends a current for each, one behind the other along the channels, and :class:`Copy` takes
+    one of them.
+
     Args:
         synapse: the real one, whose parameters it takes over.
-        grid: where its whole numbers lie.
+        grids: where the whole numbers of each copy lie; they share ``unit`` and ``silence``.
+        biased: whether the bias is added here; else where the currents of several synapses meet, in
+            :class:`SharedBias`.
     """
 
     weight: Tensor
     bias: Any
     silence: Tensor | None
-    factor: Tensor
 
-    def __init__(self, synapse: Synapse, grid: Grid) -> None:
+    def __init__(self, synapse: Synapse, *grids: Grid, biased: bool = True) -> None:
         super().__init__()
         for name, parameter in synapse.named_parameters():
             self.register_parameter(name, parameter)
@@ -77,10 +82,11 @@ class QuantisedSynapse(Synapse):
         unbiased._parameters = {**synapse._parameters, "bias": None}
         # no submodules, so that parameters keep their names
         self._held = (synapse, unbiased)
-        self.grid = grid
-        factor = torch.as_tensor(grid.factor, dtype=synapse.weight.dtype)
-        self.register_buffer("factor", factor / 2**grid.exponent, persistent=False)
-        self.register_buffer("silence", grid.silence, persistent=False)
+        self.grids, self.biased = grids, biased
+        for copy_of, grid in enumerate(grids):
+            factor = torch.as_tensor(grid.factor, dtype=synapse.weight.dtype)
+            self.register_buffer(f"factor{copy_of}", factor / 2**grid.exponent, persistent=False)
+        self.register_buffer("silence", grids[0].silence, persistent=False)
 
     @property
     def original(self) -> Synapse:
@@ -93,62 +99,158 @@ class QuantisedSynapse(Synapse):
         return self._held[1]
 
     def extra_repr(self) -> str:
-        return f"{self.original}, step={self.grid.step}, exponent={self.grid.exponent}"
+        exponents = ", ".join(f"{grid.exponent}" for grid in self.grids)
+        return f"{self.original}, step={self.grids[0].step}, exponent={exponents}"
 
     def effective_weight(self) -> Tensor:
-        """Return ``2^e W_int``."""
-        weight: Tensor = _OnGrid.apply(  # type: ignore[no-untyped-call]
-            self.wanted_weight(), self.grid.step, self.grid.largest
-        )
-        return weight * 2**self.grid.exponent if self.grid.exponent else weight
+        """Return ``2^e W_int``, of all copies one behind the other."""
+        weight = self.original.effective_weight()
+        copies = [self._on_grid(weight, number) for number in range(len(self.grids))]
+        return copies[0] if len(copies) == 1 else torch.cat(copies)
 
-    def wanted_weight(self) -> Tensor:
-        """Return what ``W_int`` is the nearest to."""
-        return self.original.effective_weight() * self.factor
+    def copied_weight(self, number: int) -> Tensor:
+        """Return ``2^e W_int`` of a copy."""
+        return self._on_grid(self.original.effective_weight(), number)
+
+    def wanted_weight(self, number: int) -> Tensor:
+        """Return what ``W_int`` of a copy is the nearest to."""
+        return self.original.effective_weight() * self.get_buffer(f"factor{number}")
 
     def bias_registers(self) -> tuple[Tensor, Tensor] | None:
         """Return mantissa and exponent of ``B``, for each output or one of its neurons."""
-        states = self._bias_states(self.effective_weight())
-        return None if states is None else _registers(states, self.grid.bias_exponent)
+        states = self.bias_states(0)
+        return None if states is None else held(states, self.grids[0].bias_exponent)
+
+    def _on_grid(self, weight: Tensor, number: int) -> Tensor:
+        grid = self.grids[number]
+        whole: Tensor = _OnGrid.apply(  # type: ignore[no-untyped-call]
+            weight * self.get_buffer(f"factor{number}"), grid.step, grid.largest
+        )
+        return whole * 2**grid.exponent if grid.exponent else whole
 
     def forward(self, input: Tensor) -> Tensor:
         return self.transmit(input, self.effective_weight())
 
     def transmit(self, activity: Tensor, weight: Tensor) -> Tensor:
-        heard: Tensor = _Whole.apply(activity, self.grid.unit)  # type: ignore[no-untyped-call]
+        grid = self.grids[0]
+        heard: Tensor = _Whole.apply(activity, grid.unit)  # type: ignore[no-untyped-call]
         current = self.linear.transmit(heard, weight)
-        states = self._bias_states(weight)
+        states = self.bias_states(0, weight) if self.biased else None
         if states is not None:
-            rounded: Tensor = _Held.apply(  # type: ignore[no-untyped-call]
-                states, self.grid.bias_exponent
-            )
-            current = current + (rounded / STEPS).to(current.dtype)
-        return current if self.grid.sent == 1 else current * self.grid.sent
+            current = current + _in_weights(states, grid.bias_exponent, current)
+        return current if grid.sent == 1 else current * grid.sent
 
     def weight_gradient(self, delta: Tensor, activity: Tensor) -> Tensor:
-        heard = activity / self.grid.unit
+        heard = activity / self.grids[0].unit
         if self.silence is not None:
             heard = heard + self.silence
-        return self.linear.weight_gradient(delta, heard) * self.grid.sent
+        return torch.cat(
+            [
+                self.linear.weight_gradient(part, heard) * grid.sent
+                for part, grid in zip(self._parts(delta), self.grids, strict=True)
+            ]
+        )
 
     def bias_gradient(self, delta: Tensor) -> Tensor:
-        return self.original.bias_gradient(delta) * (self.grid.bias_factor * self.grid.sent)
+        parts = [
+            self.original.bias_gradient(part) * (grid.bias_factor * grid.sent)
+            for part, grid in zip(self._parts(delta), self.grids, strict=True)
+        ]
+        return sum(parts[1:], parts[0])
 
     def transpose(self, delta: Tensor, weight: Tensor, input_shape: torch.Size) -> Tensor:
         error = self.linear.transpose(delta, weight, input_shape)
-        return error * (self.grid.sent / self.grid.unit)
+        return error * (self.grids[0].sent / self.grids[0].unit)
 
-    def _bias_states(self, weight: Tensor) -> Tensor | None:
-        """Return the bias and what silence makes, in steps of the state, not rounded."""
+    def _parts(self, delta: Tensor) -> list[Tensor]:
+        """Return the errors of each copy's current."""
+        if len(self.grids) == 1:
+            return [delta]
+        return [part.contiguous() for part in delta.chunk(len(self.grids), 1)]
+
+    def bias_states(self, number: int, weight: Tensor | None = None) -> Tensor | None:
+        """Return bias and what silence makes of a copy, in steps of the state, not rounded.
+
+        Args:
+            number: of the copy.
+            weight: its effective weight, if it is known.
+        """
+        grid = self.grids[number]
+        if self.silence is not None and weight is None:
+            weight = self.copied_weight(number)
         states: Tensor | None = None
-        if self.silence is not None:
+        if self.silence is not None and weight is not None:
             made = self.linear.transmit(self.silence.to(torch.float64)[None], weight.double())
             states = made[0] * STEPS
         if self.bias is None:
             return states
-        own: Tensor = self.bias.double() * (self.grid.bias_factor * STEPS)
+        own: Tensor = self.bias.double() * (grid.bias_factor * STEPS)
         own = own.reshape(-1, *[1] * (self.linear.weight.ndim - 2))
         return own if states is None else states + own
+
+
+class Copy(LinearMap):
+    """The current of one copy of a synapse that a chip holds several times.
+
+    Args:
+        number: of the copy.
+        copies: that there are.
+    """
+
+    def __init__(self, number: int, copies: int) -> None:
+        super().__init__()
+        self.number, self.copies = number, copies
+
+    def extra_repr(self) -> str:
+        return f"{self.number} of {self.copies}"
+
+    def forward(self, activity: Tensor) -> Tensor:
+        return activity.chunk(self.copies, 1)[self.number]
+
+    def adjoint(self, delta: Tensor, input_shape: torch.Size) -> Tensor:
+        whole = delta.new_zeros(input_shape)
+        whole.chunk(self.copies, 1)[self.number].copy_(delta)
+        return whole
+
+
+class SharedBias(LinearMap):
+    """The biases of all synapses into a population, in its one register.
+
+    It goes for linear: errors pass it unchanged, and each synapse has the gradient of its bias.
+
+    Args:
+        copies: synapses, and which of its copies each sends there.
+    """
+
+    def __init__(self, *copies: tuple[QuantisedSynapse, int]) -> None:
+        super().__init__()
+        # no submodules: the synapses are nodes of their own
+        self._copies = copies
+        first, number = copies[0]
+        self.bias_exponent = first.grids[number].bias_exponent
+
+    def states(self) -> Tensor | None:
+        """Return their sum in steps of the state, not rounded; None if there is none."""
+        found = [
+            each
+            for synapse, number in self._copies
+            if (each := synapse.bias_states(number)) is not None
+        ]
+        return sum(found[1:], found[0]) if found else None
+
+    def bias_registers(self) -> tuple[Tensor, Tensor] | None:
+        """Return mantissa and exponent, for each output or one of its neurons."""
+        states = self.states()
+        return None if states is None else held(states, self.bias_exponent)
+
+    def forward(self, activity: Tensor) -> Tensor:
+        states = self.states()
+        if states is None:
+            return activity
+        return activity + _in_weights(states, self.bias_exponent, activity)
+
+    def adjoint(self, delta: Tensor, input_shape: torch.Size) -> Tensor:
+        return delta
 
 
 class Heard(LinearMap):
@@ -217,7 +319,7 @@ class _Held(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, states: Tensor, exponent: int | None) -> Tensor:
-        mantissa, power = _registers(states, exponent)
+        mantissa, power = held(states, exponent)
         return mantissa * torch.exp2(power)
 
     @staticmethod
@@ -225,8 +327,20 @@ class _Held(torch.autograd.Function):
         return grad_outputs[0], None
 
 
+def _in_weights(states: Tensor, exponent: int | None, like: Tensor) -> Tensor:
+    """Return states as registers hold them, in units of weights."""
+    rounded: Tensor = _Held.apply(states, exponent)  # type: ignore[no-untyped-call]
+    return (rounded / STEPS).to(like.dtype)
+
+
 @torch.no_grad()
-def _registers(states: Tensor, exponent: int | None) -> tuple[Tensor, Tensor]:
+def held(states: Tensor, exponent: int | None) -> tuple[Tensor, Tensor]:
+    """Return the mantissa and the exponent of a bias, given in steps of the state.
+
+    Args:
+        states: not rounded.
+        exponent: that it must have; the smallest that fits if left out.
+    """
     if exponent is None:
         needed = states.abs().max() / (LARGEST_MANTISSA + 0.5)
         power = torch.log2(needed.clamp(min=1.0)).ceil()

@@ -61,6 +61,10 @@ class Spiking(nn.Module):
     def extra_repr(self) -> str:
         return f"{self._neuron}, scale={self.scale:g}"
 
+    def zeros(self, shape: Sequence[int], *, device: Any = None, dtype: Any = None) -> Any:
+        """Return the state at rest of neurons of a shape, the batch included."""
+        return self.neuron.zeros(shape, device=device, dtype=dtype)
+
     def forward(self, current: Tensor, state: Any) -> tuple[Tensor, Any]:
         """Advance one time step: ``(current, state) -> (scale * spikes, state)``."""
         spikes, state = self.neuron.step(current, state)

@@ -82,10 +82,12 @@ def test_every_rule_trains_whole_numbers(rule, update, tmp_path):
     assert tuned.quantised.layers[-1].disagreement < 1e-9
 
 
-@pytest.mark.parametrize("model", ["mlp", "conv5"])
+@pytest.mark.parametrize("model", ["mlp", "conv5", "resnet18"])
 def test_in_one_step_ottt_gives_the_gradients_of_bptt(model, tmp_path):
     options = {"name": model, "reset": "hard"}
     options |= {"hidden": [24, 20]} if model == "mlp" else {"width": 1 / 16}
+    if model == "resnet18":
+        options |= {"width": 0.05}
     session = load_classifier(trained(tmp_path / "run", model=options, timesteps=1, batch_size=512))
     for synapse in session.network.synapse_nodes.values():
         synapse.bias.data.add_(0.9)  # all layers fire
@@ -117,9 +119,12 @@ def test_what_few_bits_lose_is_got_back(rule, tmp_path):
     assert tuned.quantised.layers[0].weight_error > 0.1
 
 
-def test_convolutions_learn_on(tmp_path):
-    model = {"name": "conv5", "width": 1 / 32, "reset": "hard"}
-    session = load_classifier(trained(tmp_path / "conv", "ottt", model=model))
+@pytest.mark.parametrize(
+    ("model", "rule"), [("conv5", "ottt"), ("resnet18", "opzo"), ("resnet18", "bptt")]
+)
+def test_convolutions_and_residual_streams_learn_on(model, rule, tmp_path):
+    options = {"name": model, "width": 1 / 32, "reset": "hard"}
+    session = load_classifier(trained(tmp_path / "conv", rule, model=options))
     quantised = quantise_session(session, FEW_BITS, samples=64)
     tuned = finetune(session, quantised, FEW_BITS, epochs=1, lr=1e-3, samples=64, note=silent)
     assert all(layer.disagreement < 1e-9 for layer in tuned.quantised.layers)

@@ -19,12 +19,12 @@ from neuro.errors import CheckpointError, UsageError
 from neuro.export.folder import FORMS, NEEDED, read_export
 from neuro.export.make import ExportOptions, export_run
 from neuro.export.run import first_test_samples, load_classifier
-from neuro.hardware import load_profile
 from neuro.hardware.constraints import ConstraintError
 from neuro.hardware.fixed_point import answers
 from neuro.hardware.fixed_point import run as simulate
 from neuro.hardware.integer_graph import read_graph
 from neuro.hardware.lava.netx import read_net
+from neuro.hardware.targets import Target, target_named
 from neuro.layers import INPUT, Network, Spiking
 from neuro.neurons import AdaptiveLIF
 from neuro.training import RunDirectory
@@ -191,16 +191,17 @@ def test_neurons_that_adapt_are_refused_by_name(run, tmp_path, monkeypatch):
 
 
 def test_a_network_too_large_is_refused_with_the_chips_it_takes(run, tmp_path, monkeypatch):
-    def small(name: str) -> Any:
-        profile = load_profile(name)
+    def small(name: str) -> Target:
+        target = target_named(name)
+        profile = target.profile
         limits = {
             **profile.limits,
             "cores": replace(profile.limits["cores"], value=2),
             "neurons_per_core": replace(profile.limits["neurons_per_core"], value=4),
         }
-        return replace(profile, limits=limits)
+        return replace(target, profile=replace(profile, limits=limits))
 
-    monkeypatch.setattr("neuro.export.make.load_profile", small)
+    monkeypatch.setattr("neuro.export.make.target_named", small)
     with pytest.raises(ConstraintError, match="the network does not fit loihi2") as caught:
         quick(run, tmp_path / "e")
     assert "the network, on 1 chip, needs 6, the limit is 2" in str(caught.value)

@@ -112,6 +112,7 @@ def build(options: ModelOptions, shape: tuple[int, ...]) -> Network:
         (MLP(hidden=(20,), norm="none", reset="hard", tau=3.3), (30,)),
         (Conv5(width=0.04), (2, 8, 8)),
         (Conv9(width=0.05, reset="hard"), (2, 8, 8)),
+        (ResNet18(width=0.05), (2, 8, 8)),
     ],
 )
 def test_every_spike_is_the_chips(options, shape, kind):
@@ -184,9 +185,111 @@ def refused(network: Network) -> None:
     QuantisedNetwork(network, quantised(network, steps, grid, MICROCODE).graph, MICROCODE)
 
 
-def test_what_a_chip_holds_several_times_is_refused_by_name():
-    with pytest.raises(UsageError, match=r"stem.*drives|past all synapses"):
-        refused(build(ResNet18(width=0.05), (2, 8, 8)))
+def test_a_synapse_of_a_stream_is_rounded_for_each_population():
+    network = build(ResNet18(width=0.05, reset="hard"), (2, 8, 8))
+    made = assert_law(network, "standardised")
+    graph = made.integers()
+    first, second = (
+        next(each for each in graph.inputs_of(name) if each.source == INPUT)
+        for name in ("block1_lif1", "block2_lif1")
+    )
+    assert not np.array_equal(first.synapses.weight, second.synapses.weight)
+    exponents = (first.weight_exponent, second.weight_exponent)
+    factors = [
+        np.ldexp(each.synapses.weight, exponent) / graph.metadata["scales"][each.target]
+        for each, exponent in zip((first, second), exponents, strict=True)
+    ]
+    # the stream's variance has grown by block_gain^2 when the second block reads it
+    ratio = factors[0].std() / factors[1].std()
+    assert ratio == pytest.approx(np.sqrt(1.04), rel=0.05)
+
+
+def test_recomputing_currents_gives_the_same_gradients():
+    steps, grid = inputs_of(network := build(ResNet18(width=0.05), (2, 8, 8)), "standardised")
+    graph = quantised(network, steps, grid, MICROCODE).graph
+    found = []
+    for recompute in (False, True):
+        made = QuantisedNetwork(network, graph, MICROCODE)
+        assert len(made.nodes["stem"].grids) == 3
+        state, weights = made.initial_state(BATCH), made.effective_weights()
+        logits, _ = made.advance_sequence(torch.stack(steps), state, weights, recompute=recompute)
+        logits.square().sum().backward()
+        found.append({name: each.grad for name, each in made.named_parameters()})
+    for name, gradient in found[0].items():
+        assert gradient.abs().sum() > 0, name
+        torch.testing.assert_close(gradient, found[1][name], msg=name)
+
+
+def stream(*nodes: Node) -> Network:
+    """Return a network of two layers, and a read-out, with what leads into the second."""
+    options = MLP(reset="hard")
+    network = Network(
+        [
+            Node("first", Linear(9, 8)),
+            Node("lif1", options.spiking_layer()),
+            *nodes,
+            Node("lif2", options.spiking_layer()),
+            Node("readout", Linear(8, 3)),
+        ],
+        (9,),
+    )
+    generator = torch.Generator().manual_seed(4)
+    for synapse in network.synapse_nodes.values():
+        synapse.weight.data.normal_(0.1, 0.5, generator=generator)
+        if synapse.bias is not None:
+            synapse.bias.data.uniform_(0.1, 0.4, generator=generator)
+    return network
+
+
+def test_biases_of_two_synapses_share_a_register():
+    network = stream(
+        Node("near", Linear(8, 8)), Node("past", Linear(9, 8), (INPUT,)),
+        Node("sum", Add(), ("near", "past")),
+    )  # fmt: skip
+    for kind in ("spikes", "grey"):
+        assert_law(network, kind)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "said"),
+    [
+        ([Node("sum", Add(), ("first", "lif1"))], "lif2: lif1 reaches it past all synapses"),
+        ([Node("second", Linear(8, 8)), Node("free", Linear(9, 8, bias=False), (INPUT,)),
+          Node("late", Delay(1)), Node("sum", Add(), ("second", "free", "late"))],
+         "late: a delay behind free"),
+    ],
+)  # fmt: skip
+def test_streams_that_are_not_known_are_refused_by_name(nodes, said):
+    network = stream(*nodes)
+    with pytest.raises(UsageError, match=said):
+        refused(network)
+
+
+def test_groups_of_channels_on_a_stream_are_refused_by_name():
+    options = MLP(reset="hard")
+    nodes = [
+        Node("stem", Conv2d(2, 4, 1, groups=2)),
+        Node("lif1", options.spiking_layer()),
+        Node("conv", Conv2d(4, 4, 1)),
+        Node("sum", Add(), ("stem", "conv")),
+        Node("lif2", options.spiking_layer()),
+        Node("flatten", Flatten()),
+        Node("readout", Linear(16, 3)),
+    ]
+    with pytest.raises(UsageError, match="stem: it drives several populations in groups"):
+        refused(Network(nodes, (2, 2, 2)))
+
+
+def test_a_read_out_of_two_biases_is_refused_by_name():
+    nodes = [
+        Node("one", Linear(9, 8)),
+        Node("lif", MLP().spiking_layer()),
+        Node("near", Linear(8, 3)),
+        Node("past", Linear(9, 3), (INPUT,)),
+        Node("sum", Add(), ("near", "past")),
+    ]
+    with pytest.raises(UsageError, match="sum: a read-out whose synapses"):
+        refused(Network(nodes, (9,)))
 
 
 def test_two_synapses_in_a_row_are_refused_by_name():

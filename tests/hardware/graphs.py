@@ -1,6 +1,7 @@
 """Integer graphs to test with: random ones of every kind of synapse, and what drives them."""
 
 from collections.abc import Callable
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from neuro.hardware.integer_graph import (
     Synapses,
     target_shape,
 )
-from neuro.hardware.microcode import SoftReset
+from neuro.hardware.microcode import GradedSpikes, Neuron, SoftReset
 
 Array = NDArray[Any]
 
@@ -35,7 +36,7 @@ def neurons(du: Any = 4095, dv: Any = 2048, vth: Any = 100, **more: Any) -> Cuba
 
 
 def one_layer(
-    weight: Array, neuron: Cuba, steps: int, *, delay: Any = 0, exponent: int = 0, bits: int = 0
+    weight: Array, neuron: Neuron, steps: int, *, delay: Any = 0, exponent: int = 0, bits: int = 0
 ) -> IntegerGraph:
     """Return a source ``in`` that drives a population ``out`` through a matrix."""
     return IntegerGraph(
@@ -66,9 +67,7 @@ def sparse(weight: Array) -> Sparse:
     )
 
 
-def random_neurons(
-    rng: np.random.Generator, shape: tuple[int, ...], steps: int
-) -> Cuba | SoftReset:
+def random_neurons(rng: np.random.Generator, shape: tuple[int, ...], steps: int) -> Neuron:
     """Return neurons with registers of their own or in common, over the whole of their ranges."""
     per_neuron = bool(rng.integers(2))
 
@@ -86,8 +85,19 @@ def random_neurons(
         interval=int(rng.integers(1, 6)) if start is not None and rng.integers(2) else None,
         vth_low=-register(0, 1 << 10) if rng.integers(4) == 0 else None,
     )
-    soft = plain.vth_low is None and rng.integers(4) == 0
-    return SoftReset(plain) if soft else plain
+    if plain.vth_low is not None:
+        return plain
+    match rng.integers(4):
+        case 0:
+            return SoftReset(plain)
+        case 1:
+            return GradedSpikes(
+                plain,
+                "excess" if rng.integers(2) else "potential",
+                message_bits=int(rng.choice([2, 4, 5])),
+                shift=int(rng.choice([0, 6, 11, 17])),
+            )
+    return plain
 
 
 def random_synapses(
@@ -173,6 +183,25 @@ def random_input(graph: IntegerGraph, seed: int, batch: int) -> dict[str, Array]
         drawn *= rng.random(drawn.shape) < rng.choice([0.2, 1.0])
         inputs[name] = np.repeat(drawn[:1], length, 0) if rng.integers(2) else drawn
     return inputs
+
+
+def assert_same(one, other):
+    assert type(one) is type(other)
+    if is_dataclass(one):
+        for each in fields(one):
+            assert_same(getattr(one, each.name), getattr(other, each.name))
+    elif isinstance(one, np.ndarray):
+        assert one.dtype == other.dtype
+        np.testing.assert_array_equal(one, other, strict=True)
+    elif isinstance(one, dict):
+        assert list(one) == list(other)
+        for name in one:
+            assert_same(one[name], other[name])
+    elif isinstance(one, tuple) and one and is_dataclass(one[0]):
+        for left, right in zip(one, other, strict=True):
+            assert_same(left, right)
+    else:
+        assert one == other
 
 
 seeds: Callable[[], Any] = lambda: st.integers(0, 2**32 - 1)  # noqa: E731

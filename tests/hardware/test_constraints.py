@@ -1,5 +1,7 @@
 """Registers, weights, delays and messages that a chip cannot hold are refused by name."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from neuro.errors import UsageError
 from neuro.hardware import HardwareProfile, load_profile
 from neuro.hardware.constraints import ConstraintError, require, violations
 from neuro.hardware.integer_graph import Connection, Cuba, Dense, IntegerGraph, Population, Source
+from neuro.hardware.microcode import GradedSpikes, SoftReset
 
 LOIHI1 = load_profile("loihi1")
 REGISTERS = {"du": 4095, "dv": 4095, "vth": 131071, "bias_mant": 4095, "bias_exp": 7}
@@ -103,12 +106,19 @@ def test_delays_end_at_62(delay, expected):
     [
         (-7, []),
         (7, []),
-        (-8, ["weight_exponent_minimum"]),
+        (-8, ["weight_exponent_minimum", "weight_exponent_remainder"]),
         (8, ["weight_exponent_maximum"]),
     ],
 )
 def test_weight_exponents_end_at_7(exponent, expected):
-    assert names(network(exponent=exponent)) == expected
+    assert names(network([[128, -128]], exponent=exponent)) == expected
+
+
+def test_a_negative_exponent_must_divide_the_weights():
+    # the chip shifts 6 and -2 by themselves, to 1 and -1; the graph 6 - 2 to 1
+    (found,) = violations(network([[6, -2, 8]], exponent=-2), LOIHI1)
+    assert (found.constraint, found.found) == ("weight_exponent_remainder", 2)
+    assert names(network([[8, -4, 0]], exponent=-2)) == []
 
 
 def test_graded_spikes_need_a_chip_that_has_them():
@@ -118,6 +128,36 @@ def test_graded_spikes_need_a_chip_that_has_them():
     assert found.to_dict()["limit"] is None
     assert names(network(message_bits=32), load_profile("loihi2")) == []
     assert names(network(message_bits=33), load_profile("loihi2")) == ["graded_spike_bits"]
+
+
+def in_microcode(graph, program):
+    population = graph.populations["out"]
+    return replace(graph, populations={"out": replace(population, neuron=program(population.cuba))})
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [(SoftReset, "subtract their threshold"), (GradedSpikes, "send numbers with their spikes")],
+)
+def test_microcode_is_for_a_chip_that_has_it(program, said):
+    graph = in_microcode(network(), program)
+    for chip in ("loihi1", "loihi2"):
+        found = violations(graph, load_profile(chip))[0]
+        assert (found.constraint, found.limit) == ("own_programs", None)
+        assert f"population 'out', whose neurons {said}" in str(found)
+        assert "this chip has none" in str(found)
+        assert "Or take loihi2-microcode" in str(found)
+    assert names(graph, load_profile("loihi2-microcode")) == []
+
+
+def test_graded_spikes_of_neurons_are_held_to_the_bits_of_a_message():
+    graph = in_microcode(network(), GradedSpikes)
+    assert names(graph) == ["own_programs", "graded_spike_bits"]
+    microcode = load_profile("loihi2-microcode")
+    fewer = {**microcode.limits, "graded_spike_bits": replace(
+        microcode.limit("graded_spike_bits"), value=16)}  # fmt: skip
+    (found,) = violations(graph, replace(microcode, limits=fewer))
+    assert (found.where, found.found, found.limit.value) == ("population 'out'", 24, 16)
 
 
 def test_everything_wrong_is_told_at_once():

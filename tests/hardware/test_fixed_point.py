@@ -10,8 +10,8 @@ from neuro.errors import UsageError
 from neuro.hardware import fixed_point
 from neuro.hardware.fixed_point import answers, run, worst_case_inputs
 from neuro.hardware.fixed_point_reference import run_sample
-from neuro.hardware.integer_graph import Cuba, IntegerGraph, Population
-from neuro.hardware.microcode import SoftReset
+from neuro.hardware.integer_graph import Cuba, Dense, IntegerGraph, Population
+from neuro.hardware.microcode import GradedSpikes, SoftReset, with_registers
 from tests.hardware.graphs import (
     integers,
     neurons,
@@ -58,9 +58,13 @@ def test_random_graphs_cover_what_they_are_meant_to():
     kinds = {type(each.synapses).__name__ for each in connections}
     assert kinds == {"Dense", "Sparse", "Convolution"}
     neurons_of = [p.neuron for graph in graphs for p in graph.populations.values()]
-    assert {type(neuron) for neuron in neurons_of} == {Cuba, SoftReset}
+    assert {type(neuron) for neuron in neurons_of} == {Cuba, SoftReset, GradedSpikes}
     assert any(neuron.registers.vth_low is not None for neuron in neurons_of)
     assert any(neuron.registers.interval for neuron in neurons_of)
+    sent = [run(graph, random_input(graph, 1, 2)).extremes[name]
+            for graph in graphs[:60] for name, each in graph.populations.items()
+            if isinstance(each.neuron, GradedSpikes)]  # fmt: skip
+    assert {bool(each.clipped_messages) for each in sent} == {False, True}
     assert any(each.source == each.target for each in connections)
     assert any(each.delay.ndim for each in connections)
     assert {each.weight_exponent for each in connections} == {0, -2, 3}
@@ -85,9 +89,8 @@ def test_blocks_and_threads_change_nothing(monkeypatch):
 def with_bias(graph: IntegerGraph, name: str, bias) -> IntegerGraph:
     """Return the graph with a bias ``[*shape]`` in the registers of a population."""
     population = graph.populations[name]
-    soft = isinstance(population.neuron, SoftReset)
     registers = replace(population.neuron.registers, bias_mant=integers(bias), bias_exp=integers(0))
-    own = replace(population, neuron=SoftReset(registers) if soft else registers)
+    own = replace(population, neuron=with_registers(population.neuron, registers))
     return replace(graph, populations={**graph.populations, name: own})
 
 
@@ -147,7 +150,7 @@ def test_one_neuron_by_hand():
     assert recording.u["out"].ravel().tolist() == [0, 192, 144, 108]
     assert recording.v["out"].ravel().tolist() == [0, 192, 0, 108]
     assert recording.spikes["out"].ravel().tolist() == [0, 0, 1, 0]
-    assert recording.extremes["out"] == (3, 192, 240, 0, 0, 0)
+    assert recording.extremes["out"] == (3, 192, 240, 0, 0, 0, 0)
 
 
 def test_a_soft_reset_by_hand():
@@ -156,6 +159,84 @@ def test_a_soft_reset_by_hand():
     recording = run(graph, {"in": np.ones((2, 1, 1), int)}, record=["out"])
     assert recording.v["out"].ravel().tolist() == [0, 2 << 6, 4 << 6]
     assert recording.spikes["out"].ravel().tolist() == [0, 1, 1]
+
+
+def graded(vth=3, **program):
+    """Return 3 neurons without memory that hear 0, 3, 7 times what comes in, and one they drive
+    with the weights 1, 10, 100."""
+    memoryless = neurons(dv=4095, vth=vth)
+    first = one_layer(np.array([[0], [3], [7]]), GradedSpikes(memoryless, **program), 4, bits=8)
+    adder = Population(name="sum", shape=(1,), neuron=neurons(dv=0, vth=131071))
+    onward = replace(
+        first.connections[0],
+        source="out",
+        target="sum",
+        synapses=Dense(weight=integers([[1, 10, 100]])),
+    )
+    populations = {**first.populations, "sum": adder}
+    connections = (*first.connections, onward)
+    return replace(first, populations=populations, connections=connections)
+
+
+def spoken(graph, value):
+    recording = run(graph, {"in": np.full((1, 1, 1), value)}, record=graph.populations)
+    return recording, recording.spikes["out"][1, 0].tolist()
+
+
+def test_graded_spikes_by_hand():
+    # 2 in: potentials 0, 6 << 6, 14 << 6, and a threshold of 3 << 6
+    recording, messages = spoken(graded(), 2)
+    assert messages == [0, 6, 14]
+    assert recording.v["out"][1, 0].tolist() == [0, 0, 0]
+    assert recording.v["sum"][2, 0, 0] == (10 * 6 + 100 * 14) << 6
+    assert recording.events["out"].tolist() == [2]
+    assert spoken(graded(payload="excess"), 2)[1] == [0, 3, 11]
+    assert spoken(graded(shift=0), 2)[1] == [0, 6 << 6, 14 << 6]
+    # 1 in: 3 << 6 does not pass the threshold
+    assert spoken(graded(), 1)[1] == [0, 0, 7]
+
+
+def test_a_number_its_bits_do_not_carry_is_cut():
+    recording, messages = spoken(graded(message_bits=4), 2)
+    assert messages == [0, 6, 7]
+    assert recording.extremes["out"].clipped_messages == 1
+    assert spoken(graded(message_bits=5), 2)[0].extremes["out"].clipped_messages == 0
+
+
+def test_a_number_rounded_to_0_is_silence_after_a_reset():
+    recording, messages = spoken(graded(shift=9), 2)
+    assert messages == [0, 0, 1]  # 384 >> 9 and 896 >> 9
+    assert recording.v["out"][1, 0].tolist() == [0, 0, 0]
+    assert recording.events["out"].tolist() == [1]
+
+
+def test_each_neuron_sends_its_excess_over_its_own_threshold():
+    assert spoken(graded(vth=[0, 5, 9], payload="excess"), 2)[1] == [0, 1, 5]
+
+
+def test_all_24_bits_of_a_potential_can_be_sent():
+    # half of what a potential can be arrives at every step
+    plain = neurons(dv=0, vth=131071)
+    graph = one_layer(np.array([[1 << 16]]), GradedSpikes(plain, shift=0), 600)
+    inputs = {"in": np.ones((600, 1, 1), int)}
+    assert_equals_reference(graph, inputs, 1)
+    recording = run(graph, inputs, record=["out"])
+    top = (1 << 23) - 1
+    assert recording.extremes["out"].clipped_v > 0
+    assert recording.spikes["out"].max() == top == graph.populations["out"].message_range[1]
+    assert recording.output_counts[0, 0] == recording.spikes["out"].sum(dtype=np.int64) > 1 << 31
+
+
+def test_the_worst_case_knows_how_much_a_spike_can_carry():
+    assert worst_case_inputs(graded())["sum"] == 111 * ((1 << 17) - 1)
+    assert worst_case_inputs(graded(payload="excess"))["sum"] == 111 * ((1 << 17) - 1 - 3)
+    assert worst_case_inputs(graded(message_bits=8))["sum"] == 111 * 127
+    whole = graded(shift=0)
+    assert worst_case_inputs(whole)["sum"] == 111 * ((1 << 23) - 1)
+    first, onward = whole.connections
+    wide = replace(whole, connections=(first, replace(onward, weight_exponent=2)))
+    with pytest.raises(UsageError, match=r"from 'out' to 'sum'.*fewer bits in a message"):
+        spoken(wide, 1)
 
 
 def test_decay_rounds_towards_zero():
@@ -217,7 +298,7 @@ def test_no_samples_give_no_answers():
     graph = one_layer(np.ones((3, 2), int), neurons(), 4)
     recording = run(graph, {"in": np.ones((4, 0, 2), int)}, record=["out"])
     assert answers(graph, recording).shape == (0,)
-    assert recording.extremes["out"] == (0, 0, 0, 0, 0, 0)
+    assert recording.extremes["out"] == (0, 0, 0, 0, 0, 0, 0)
 
 
 @pytest.mark.parametrize(

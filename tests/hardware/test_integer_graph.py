@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,27 +19,16 @@ from neuro.hardware.integer_graph import (
     target_shape,
     write_graph,
 )
-from neuro.hardware.microcode import SoftReset
-from tests.hardware.graphs import integers, neurons, one_layer, random_graph, seeds, sparse
-
-
-def assert_same(one, other):
-    assert type(one) is type(other)
-    if is_dataclass(one):
-        for each in fields(one):
-            assert_same(getattr(one, each.name), getattr(other, each.name))
-    elif isinstance(one, np.ndarray):
-        assert one.dtype == other.dtype
-        np.testing.assert_array_equal(one, other, strict=True)
-    elif isinstance(one, dict):
-        assert list(one) == list(other)
-        for name in one:
-            assert_same(one[name], other[name])
-    elif isinstance(one, tuple) and one and is_dataclass(one[0]):
-        for left, right in zip(one, other, strict=True):
-            assert_same(left, right)
-    else:
-        assert one == other
+from neuro.hardware.microcode import GradedSpikes, SoftReset
+from tests.hardware.graphs import (
+    assert_same,
+    integers,
+    neurons,
+    one_layer,
+    random_graph,
+    seeds,
+    sparse,
+)
 
 
 @settings(max_examples=30, deadline=None)
@@ -109,6 +98,59 @@ def test_microcode_is_refused_where_plain_neurons_are_expected():
     assert plain.populations["out"].cuba is plain.populations["out"].neuron
     with pytest.raises(UsageError, match="vth_low"):
         SoftReset(neurons(vth_low=integers(-1)))
+    graded = one_layer(np.ones((2, 3), int), GradedSpikes(neurons()), 4)
+    with pytest.raises(UsageError, match=r"send numbers .*Loihi 1 carry none.*plain spikes"):
+        _ = graded.populations["out"].cuba
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"payload": "current"}, "carries potential or excess, not 'current'"),
+        ({"message_bits": 1}, r"message_bits is 1; expected 2\.\.24"),
+        ({"message_bits": 25}, "message_bits is 25"),
+        ({"message_bits": 8.0}, "message_bits is 8.0"),
+        ({"message_bits": True}, "message_bits is True"),
+        ({"shift": -1}, r"shift is -1; expected 0\.\.23"),
+        ({"shift": 24}, "shift is 24"),
+        ({"registers": neurons(vth=[3, -1])}, "thresholds of 0 at least"),
+        ({"registers": neurons(vth_low=integers(-1))}, "vth_low"),
+    ],
+)
+def test_graded_spikes_out_of_range_are_refused(settings, said):
+    with pytest.raises(UsageError, match=said):
+        GradedSpikes(**{"registers": neurons(), **settings})
+
+
+def test_a_file_gives_back_graded_spikes_and_is_held_to_their_range(tmp_path):
+    program = GradedSpikes(neurons(vth=[7, 9]), "excess", message_bits=12, shift=3)
+    graph = one_layer(np.ones((2, 3), int), program, 4)
+    write_graph(graph, tmp_path)
+    assert_same(read_graph(tmp_path), graph)
+    table = (tmp_path / "graph.json").read_text()
+    for old, new, said in (
+        ('"shift": 3', '"shift": 24', r"graph.json: graded spikes: shift is 24"),
+        ('"shift": 3', '"shift": "3"', "shift is '3'"),
+        ('"excess"', '"everything"', "not 'everything'"),
+        ('"shift": 3', '"places": 3', "of another kind"),
+        ('"graded_spikes"', '"cuba"', "of another kind"),
+    ):
+        assert old in table
+        (tmp_path / "graph.json").write_text(table.replace(old, new))
+        with pytest.raises(DataError, match=said):
+            read_graph(tmp_path)
+
+
+def test_what_spikes_can_carry():
+    def carried(neuron):
+        return one_layer(np.ones((2, 3), int), neuron, 4).populations["out"].message_range
+
+    assert carried(neurons()) == carried(SoftReset(neurons())) == (0, 1)
+    assert carried(neurons(vth_low=integers(-1))) == (-1, 1)
+    assert carried(GradedSpikes(neurons(vth=3))) == (0, (1 << 17) - 1)
+    assert carried(GradedSpikes(neurons(vth=3), shift=0)) == (0, (1 << 23) - 1)
+    assert carried(GradedSpikes(neurons(vth=[9, 3]), "excess")) == (0, (1 << 17) - 4)
+    assert carried(GradedSpikes(neurons(vth=131071), "excess")) == (0, 0)
 
 
 def test_fractions_are_refused_and_numbers_become_arrays():

@@ -257,6 +257,8 @@ def test_limits_of_loihi1_are_those_of_its_sources():
         "mixed_weight_odd": 0,
         "excitatory_weight_maximum": 255,
         "inhibitory_weight_minimum": -255,
+        "weight_exponent_remainder": 0,
+        "accumulator_bits": 21,
     }
 
 
@@ -271,6 +273,13 @@ def test_what_is_not_public_of_loihi2_is_marked():
         "synapse_bits_per_core",
         "convolution_copies_per_core",
     }
+
+
+def test_a_program_of_ones_own_is_a_limit_beside_those_of_the_chip():
+    plain, microcode = load_profile("loihi2"), load_profile("loihi2-microcode")
+    assert microcode.inherits == "loihi2"
+    assert microcode.limits.keys() - plain.limits.keys() == {"own_programs"}
+    assert microcode.limit("cores") == plain.limit("cores")
 
 
 def test_a_profile_cannot_be_changed():

@@ -10,9 +10,10 @@ import pytest
 from neuro.errors import UsageError
 from neuro.hardware import fixed_point
 from neuro.hardware.integer_graph import IntegerGraph, target_shape
-from neuro.hardware.lava.run import LavaRecording, run
+from neuro.hardware.lava.netx import write_net
+from neuro.hardware.lava.run import LavaRecording, run, write_job
 from neuro.hardware.lava.validate import stored
-from neuro.hardware.microcode import SoftReset
+from neuro.hardware.microcode import GradedSpikes, SoftReset
 from tests.hardware.lava.build import (
     convolution,
     dense,
@@ -289,16 +290,24 @@ def test_a_request_that_does_not_fit_is_refused(change, message):
         run(layer, inputs, **change)
 
 
-def test_neurons_that_subtract_their_threshold_are_refused_even_unchecked():
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [(SoftReset, "subtract their threshold"), (GradedSpikes, "send numbers with their spikes")],
+)
+def test_neurons_in_microcode_are_refused_even_unchecked(program, said, tmp_path):
     layer = one_layer([[2, -2]], neurons())
     (population,) = layer.populations.values()
-    soft = replace(population, neuron=SoftReset(registers=population.cuba))
-    with pytest.raises(UsageError, match="subtract their threshold"):
-        run(
-            replace(layer, populations={"out": soft}),
-            {"in": np.zeros((2, 1, 2), np.int32)},
-            check=False,
-        )
+    programmed = replace(population, neuron=program(population.cuba))
+    layer = replace(layer, populations={"out": programmed})
+    inputs = {"in": np.zeros((2, 1, 2), np.int32)}
+    for engine in ("lava", "netx"):
+        with pytest.raises(UsageError, match=said):
+            run(layer, inputs, engine=engine, check=False)
+    with pytest.raises(UsageError, match=said):
+        write_job(layer, inputs, tmp_path, chip="loihi2")
+    with pytest.raises(UsageError, match=said):
+        write_net(layer, tmp_path / "out.net")
+    assert not list(tmp_path.iterdir())
 
 
 def test_sources_of_different_numbers_of_samples_are_refused():
