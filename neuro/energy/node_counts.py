@@ -133,9 +133,9 @@ class SynapseCounter(NodeCounter):
         synapse, shape = self.synapse, self.weight.shape
         convolution = synapse.original if isinstance(synapse, QuantisedSynapse) else synapse
         windows = isinstance(convolution, nn.Conv2d)
-        bits = (
-            synapse.grid.largest.bit_length() + 1 if isinstance(synapse, QuantisedSynapse) else 32
-        )
+        bits = 32
+        if isinstance(synapse, QuantisedSynapse):
+            bits = max(grid.largest for grid in synapse.grids).bit_length() + 1
         return replace(
             self.common("convolution" if windows else "linear"),
             weights=self.weights,
