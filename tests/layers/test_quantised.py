@@ -142,8 +142,10 @@ def test_copies_of_a_synapse_are_as_many_synapses(make, shape):
     torch.manual_seed(3)
     synapse = make()
     synapse.bias.data.normal_()
-    alone = [quantised(synapse, shape, factor=41.7), quantised(synapse, shape, factor=13.2, exponent=0,
-             bias_factor=20.0)]  # fmt: skip
+    alone = [
+        quantised(synapse, shape),
+        quantised(synapse, shape, factor=13.2, exponent=0, bias_factor=20.0),
+    ]
     both = QuantisedSynapse(synapse, *(each.grids[0] for each in alone), biased=False)
     activity = (torch.rand(4, *shape) < 0.4) * (2.74 / 4)
     sent = both(activity)
@@ -166,7 +168,7 @@ def test_copies_of_a_synapse_are_as_many_synapses(make, shape):
 
 def test_shared_biases_are_rounded_together():
     torch.manual_seed(3)
-    one, two = (quantised(Linear(12, 5), (12,), bias_factor=0.013) for _ in range(2))
+    one, two = (quantised(Linear(12, 5), (12,), bias_factor=0.1) for _ in range(2))
     shared = SharedBias((one, 0), (two, 0))
     mantissa, power = shared.bias_registers()
     whole = (one.bias_states(0) + two.bias_states(0)).detach()
@@ -177,4 +179,4 @@ def test_shared_biases_are_rounded_together():
     shared(current).sum().backward()
     assert torch.equal(shared.adjoint(current, current.shape), current)
     assert torch.equal(current.grad, torch.ones_like(current))
-    torch.testing.assert_close(one.bias.grad, torch.full((5,), 3 * 0.013))
+    torch.testing.assert_close(one.bias.grad, torch.full((5,), 3 * 0.1))
