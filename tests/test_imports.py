@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ALLOWED = {
     "kernels": set(),
     "hardware": set(),
-    "hardware.nir": {"layers", "neurons", "surrogate"},
+    "hardware.nir": {"hardware", "layers", "neurons", "surrogate"},
     "energy": {"hardware", "learning", "models", "layers", "neurons", "surrogate", "kernels"}
     | {"choices"},
     "errors": set(),

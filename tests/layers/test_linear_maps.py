@@ -10,13 +10,14 @@ from torch import Tensor
 
 from neuro.errors import UsageError
 from neuro.layers import Add, AvgPool2d, Flatten, GlobalAvgPool2d, LinearMap, Scale
-from neuro.layers.quantised import Heard
+from neuro.layers.quantised import Copy, Heard, SharedBias
 
 MAPS: dict[type[LinearMap], Callable[[int], LinearMap]] = {
     AvgPool2d: AvgPool2d,
     GlobalAvgPool2d: lambda _: GlobalAvgPool2d(),
     Flatten: lambda _: Flatten(),
     Scale: lambda number: Scale(0.37 * number - 1.5),
+    Copy: lambda _: Copy(0, 2),
 }
 
 sides = st.integers(1, 9)
@@ -28,9 +29,10 @@ def draws(shape: tuple[int, ...], seed: int) -> Tensor:
 
 
 def test_every_linear_map_has_an_adjoint_case() -> None:
-    """Heard, which rounds, only goes for linear; what it sends back is tested beside it."""
+    """Heard, which rounds, and SharedBias, which adds, only go for linear; what they send back is
+    tested beside them."""
     ours = {kind for kind in LinearMap.__subclasses__() if kind.__module__.startswith("neuro.")}
-    assert ours - {Heard} == set(MAPS)
+    assert ours - {Heard, SharedBias} == set(MAPS)
 
 
 @pytest.mark.parametrize("kind", MAPS, ids=lambda kind: kind.__name__)

@@ -7,7 +7,15 @@ from torch import Tensor
 
 from neuro.hardware.messages import Messages
 from neuro.layers import Conv2d, Linear, ScaledWSConv2d, ScaledWSLinear, Synapse
-from neuro.layers.quantised import Grid, Heard, QuantisedSynapse, _Held, _OnGrid
+from neuro.layers.quantised import (
+    Copy,
+    Grid,
+    Heard,
+    QuantisedSynapse,
+    SharedBias,
+    _Held,
+    _OnGrid,
+)
 
 SYNAPSES = [
     (lambda: Linear(12, 5), (12,)),
@@ -124,3 +132,51 @@ def test_messages_are_those_a_chip_receives(bits):
     x = torch.randn(50, 2)
     np.testing.assert_array_equal(heard(x).numpy(), speaks.encode(x.double().numpy()))
     assert not heard.state_dict()
+
+
+@pytest.mark.parametrize(
+    ("make", "shape"),
+    [(lambda: Linear(12, 5), (12,)), (lambda: ScaledWSConv2d(3, 6, 3), (3, 6, 6))],
+)
+def test_copies_of_a_synapse_are_as_many_synapses(make, shape):
+    torch.manual_seed(3)
+    synapse = make()
+    synapse.bias.data.normal_()
+    alone = [
+        quantised(synapse, shape),
+        quantised(synapse, shape, factor=13.2, exponent=0, bias_factor=20.0),
+    ]
+    both = QuantisedSynapse(synapse, *(each.grids[0] for each in alone), biased=False)
+    activity = (torch.rand(4, *shape) < 0.4) * (2.74 / 4)
+    sent = both(activity)
+    # without biases here, which the register of each population has
+    copies = [Copy(number, 2)(sent) for number in range(2)]
+    shared = [SharedBias((both, number)) for number in range(2)]
+    for number, each in enumerate(alone):
+        assert torch.equal(shared[number](copies[number]), each(activity))
+    deltas = [torch.randn_like(each) for each in copies]
+    delta = sum(Copy(n, 2).adjoint(each, sent.shape) for n, each in enumerate(deltas))
+    gradients = [each.weight_gradient(d, activity) for each, d in zip(alone, deltas, strict=True)]
+    assert torch.equal(both.weight_gradient(delta, activity), torch.cat(gradients))
+    biases = [each.bias_gradient(d) for each, d in zip(alone, deltas, strict=True)]
+    torch.testing.assert_close(both.bias_gradient(delta), sum(biases))
+    errors = [each.transpose(d, each.effective_weight(), activity.shape)
+              for each, d in zip(alone, deltas, strict=True)]  # fmt: skip
+    found = both.transpose(delta, both.effective_weight(), activity.shape)
+    torch.testing.assert_close(found, sum(errors), rtol=1e-4, atol=1e-3)
+
+
+def test_shared_biases_are_rounded_together():
+    torch.manual_seed(3)
+    one, two = (quantised(Linear(12, 5), (12,), bias_factor=0.1) for _ in range(2))
+    shared = SharedBias((one, 0), (two, 0))
+    mantissa, power = shared.bias_registers()
+    whole = (one.bias_states(0) + two.bias_states(0)).detach()
+    assert torch.equal(mantissa * torch.exp2(power), whole.round())
+    apart = one.bias_states(0).round() + two.bias_states(0).round()
+    assert not torch.equal(whole.round(), apart)
+    current = torch.randn(3, 5, requires_grad=True)
+    shared(current).sum().backward()
+    assert torch.equal(shared.adjoint(current, current.shape), current)
+    assert torch.equal(current.grad, torch.ones_like(current))
+    torch.testing.assert_close(one.bias.grad, torch.full((5,), 3 * 0.1))
