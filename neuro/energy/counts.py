@@ -5,7 +5,7 @@ to have: a spike times a weight is an addition, a real or a whole number times a
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from functools import reduce
 from operator import add
 from types import MappingProxyType
@@ -64,7 +64,7 @@ class Counts:
     activation_writes: float = 0
 
     def __post_init__(self) -> None:
-        for name, number in asdict(self).items():
+        for name, number in vars(self).items():
             if not number >= 0:
                 raise ValueError(f"Counts: {name} must be at least 0, got {number}")
         if self.active_updates > self.neuron_updates * (1 + 1e-12):
@@ -87,20 +87,15 @@ class Counts:
 
     def __add__(self, other: "Counts") -> "Counts":
         """Return what happened in both."""
-        return Counts(
-            **{
-                each.name: getattr(self, each.name) + getattr(other, each.name)
-                for each in fields(self)
-            }
-        )
+        return Counts(**{name: count + getattr(other, name) for name, count in vars(self).items()})
 
     def over(self, number: float) -> "Counts":
         """Return the mean over ``number`` queries or samples."""
-        return Counts(**{name: count / number for name, count in asdict(self).items()})
+        return Counts(**{name: count / number for name, count in vars(self).items()})
 
     def to_json(self) -> dict[str, float]:
         """Return the counts that are not zero."""
-        return {name: count for name, count in asdict(self).items() if count}
+        return {name: count for name, count in vars(self).items() if count}
 
 
 @dataclass(frozen=True, kw_only=True)
