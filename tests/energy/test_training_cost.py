@@ -337,7 +337,9 @@ def test_who_holds_no_noise_draws_it_for_credit_and_feedback(rule, settings, dra
     options = RULES[rule].Options(**settings)
     held = training_cost(network, steps, options)
     assert held.stored["noise"] == B * (9 + 7)
-    drawing = Online(network, steps, options, "real", "adam", "skipped", holds_noise=False).cost()
+    with torch.no_grad():
+        asked = (network, steps, options, "real", "adam", "skipped")
+        drawing = Online(*asked, holds_noise=False).cost()
     assert drawing.phases["noise"].layers["lif1"].functions == 2 * (T + draws) * B * 9
     assert "noise" not in drawing.stored
 
