@@ -4,7 +4,7 @@ Tensors are read by products and sums alone, which are fast on every device; sum
 over a batch are exact.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 import torch
@@ -16,8 +16,8 @@ from neuro.layers import INPUT
 Amount: TypeAlias = Tensor | float
 """A number, or one on the device that is asked for at the end."""
 Columns: TypeAlias = dict[str, Amount]
-_EXACT = 1 << 24
-"""Up to here a 32-bit float holds every whole number."""
+_PIECE = 1 << 18
+"""Numbers taken at once: what is made of them stays in cache, and 32 bits hold their count."""
 
 
 class Sent:
@@ -49,7 +49,9 @@ class Sent:
             return
         if stream.signal in ("binary", "ternary"):
             size = value if stream.signal == "binary" else value.abs()
-            self.doubts[origin] = torch.rsub(size, stream.unit).mul_(size).abs_().sum()
+            self.doubts[origin] = _total(
+                _squared(torch.rsub(piece, stream.unit).mul_(piece)) for piece in _pieces(size)
+            )
         else:
             self.doubts[origin] = value.sum() * 0  # neither infinities nor NaN give 0
 
@@ -59,13 +61,17 @@ class Sent:
             self.examine(origin)
             stream, value = self._streams[origin], _flat(self.values[origin])
             plain = stream.signal == "binary" and stream.unit == 1
-            self._events[origin] = value if plain else ones_where(value)
+            self._events[origin] = value if plain else _ones_where(value)
         return self._events[origin]
 
     def number(self, origin: str) -> Tensor:
         """Return how many events there are, float64."""
         if origin not in self._numbers:
-            self._numbers[origin] = self._by_position(origin).sum()
+            known = self._positions.get(origin)
+            events = self.events(origin)
+            self._numbers[origin] = (
+                _total(map(_squared, _pieces(events))) if known is None else known.sum()
+            )
         return self._numbers[origin]
 
     def reached(self, origin: str, fan_out: Tensor) -> Tensor:
@@ -77,37 +83,42 @@ class Sent:
         """
         if fan_out.ndim == 0:
             return self.number(origin) * fan_out
-        return self._by_position(origin) @ fan_out
+        if origin not in self._positions:
+            events = self.events(origin)
+            self._positions[origin] = (events.new_ones(len(events)) @ events).double()
+        return self._positions[origin] @ fan_out
 
     def active(self, current: str, fired: str | None) -> Tensor:
         """Return how many neurons some current reached, or fired."""
-        heard = ones_where(_flat(self.values[current]))
-        number = by_position(heard).sum()
+        value = _flat(self.values[current])
         if fired is None:
-            return number
-        return number + self.number(fired) - _inner(heard, self.events(fired))
-
-    def _by_position(self, origin: str) -> Tensor:
-        if origin not in self._positions:
-            self._positions[origin] = by_position(self.events(origin))
-        return self._positions[origin]
+            return _total(_squared(piece.sign()) for piece in _pieces(value))
+        pairs = zip(_pieces(value), _pieces(self.events(fired).to(value.dtype)), strict=True)
+        return _total(_either(current.sign().abs_(), fired) for current, fired in pairs)
 
 
-def ones_where(value: Tensor) -> Tensor:
+def _ones_where(value: Tensor) -> Tensor:
     """Return 1 where there is a number other than 0, and 0 elsewhere."""
     return value.sign().abs_()
 
 
-def by_position(events: Tensor) -> Tensor:
-    """Sum zeros and ones ``(B, N)`` over the batch, float64."""
-    return (events.new_ones(len(events)) @ events).double()
+def _pieces(value: Tensor) -> Sequence[Tensor]:
+    flat = value.flatten()
+    return [flat[first : first + _PIECE] for first in range(0, len(flat), _PIECE)]
 
 
-def _inner(one: Tensor, other: Tensor) -> Tensor:
-    """Return how many ones two tensors have in common, exactly."""
-    ours, theirs = one.flatten(), other.flatten()
-    parts = [slice(first, first + _EXACT) for first in range(0, len(ours), _EXACT)]
-    return torch.stack([torch.dot(ours[part], theirs[part]).double() for part in parts]).sum()
+def _squared(piece: Tensor) -> Tensor:
+    return torch.dot(piece, piece)
+
+
+def _either(one: Tensor, other: Tensor) -> Tensor:
+    """Return how many ones are in either of two pieces of zeros and ones."""
+    return torch.dot(one, one) + torch.dot(other, other) - torch.dot(one, other)
+
+
+def _total(numbers: Iterable[Tensor]) -> Tensor:
+    found = list(numbers)
+    return found[0].double() if len(found) == 1 else torch.stack(found).double().sum()
 
 
 def _flat(value: Tensor) -> Tensor:
