@@ -26,7 +26,7 @@ from neuro.energy.declarations import (
     input_names,
 )
 from neuro.energy.module_rows import ATTENTION, Row, Rows
-from neuro.energy.move_rules import LITERALS
+from neuro.energy.move_rules import LITERALS, SHARING
 from neuro.energy.operator_call import Call, Counted, Rule, tensors_in
 from neuro.energy.operator_rules import RULES
 from neuro.energy.product_rules import EVENTS
@@ -262,6 +262,8 @@ class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not self._watching:
             return func(*args, **kwargs)
         name = self._name(func)
+        if name in SHARING:
+            return func(*args, **kwargs)
         rule = self._rules.get(name)
         if rule is None:
             with self:

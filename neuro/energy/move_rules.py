@@ -10,14 +10,15 @@ from neuro.energy.operator_call import Call, Rule, tensors_in
 from neuro.energy.tensor_marks import Carried, is_whole, together
 
 VIEWS = (
-    "_conj _neg_view _reshape_alias _unsafe_view alias as_strided chunk detach diagonal expand "
-    "movedim narrow permute real select slice split "
-    "split_with_sizes squeeze t transpose unbind unflatten unfold unsafe_chunk unsafe_split "
-    "unsafe_split_with_sizes unsqueeze view view_as_real"
+    "_reshape_alias _unsafe_view alias as_strided chunk detach diagonal expand movedim narrow "
+    "permute select slice split split_with_sizes squeeze t transpose unbind unflatten unfold "
+    "unsqueeze view"
 )
+"""What they return lies where their first argument does, and so has its mark."""
 COPIES = (
-    "_to_copy _unsafe_index cat channel_shuffle clone contiguous copy flip gather "
-    "im2col index index_select masked_select narrow_copy native_channel_shuffle permute_copy "
+    "_conj _neg_view real view_as_real unsafe_chunk unsafe_split unsafe_split_with_sizes "
+    "_to_copy _unsafe_index cat channel_shuffle clone contiguous copy flip gather im2col "
+    "index index_select masked_select narrow_copy native_channel_shuffle permute_copy "
     "pixel_shuffle pixel_unshuffle reflection_pad1d reflection_pad2d reflection_pad3d repeat "
     "repeat_interleave replication_pad1d replication_pad2d replication_pad3d resize roll "
     "select_copy slice_copy stack take transpose_copy tril triu unfold_copy "
@@ -61,6 +62,8 @@ TOLD = (
     "is_same_size item max_unpool2d max_unpool3d nonzero nonzero_static numel one_hot set size "
     "storage_offset stride sym_numel sym_size sym_storage_offset sym_stride"
 )
+
+SHARING: frozenset[str] = frozenset(f"aten::{name}" for name in VIEWS.split())
 
 
 def _moves(sends: Callable[[Call], Carried]) -> Rule:
