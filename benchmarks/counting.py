@@ -37,7 +37,7 @@ def counting(
     warm_up: int = 2,
     threads: int = 1,
     batch_size: int = 64,
-    batches: int = 2,
+    batches: int = 4,
     results: Path | None = None,
     check: bool = False,
 ) -> None:
