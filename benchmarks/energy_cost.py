@@ -86,7 +86,7 @@ def energy_cost(
     rounds: int = 15,
     warm_up: int = 2,
     threads: int = 1,
-    batch_size: int = 128,
+    batch_size: int = 256,
     batches: int = 8,
     results: Path | None = None,
     check: bool = False,
