@@ -17,8 +17,8 @@ from torch import Tensor
 from benchmarks.command import CheckFailedError, main, say
 from benchmarks.records import RESULTS, origin, read_result, write_result
 from neuro.energy import Ledger, Signal
-from neuro.energy.fan_out import synapse_fan_out
-from neuro.energy.network import count_network
+from neuro.energy.counting.fan_out import synapse_fan_out
+from neuro.energy.counting.network import count_network
 from neuro.errors import NeuroError
 from neuro.layers import AvgPool2d, Conv2d, Flatten, Linear, Network, Node, Spiking, Synapse
 from neuro.neurons import LIF

@@ -19,7 +19,7 @@ from benchmarks.command import CheckFailedError, main, say
 from benchmarks.counting import LIMIT, check_limit
 from benchmarks.interleaved import ratios, summary, take_turns
 from benchmarks.records import RESULTS, options_given, origin, read_result, write_result
-from neuro.energy.dispatch import ModuleCounter
+from neuro.energy.operators.dispatch import ModuleCounter
 from neuro.errors import UsageError
 from neuro.training.memory import tune_malloc
 

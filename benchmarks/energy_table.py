@@ -94,12 +94,13 @@ def _ratios(rows: Sequence[Row]) -> list[str]:
                     _break_even(row, profile["name"]),
                 )
             )
-    header = ("network", "profile", "kind", "spiking", "ANN, 32-bit floats / spiking",
-              "ANN, 8 bits / spiking", "QNN / spiking", "rates of inputs",
+    header = ("network", "profile", "kind", "spiking", "spiking / ANN, 32-bit floats",
+              "spiking / ANN, 8 bits", "spiking / QNN", "rates of inputs",
               "spiking wins below")  # fmt: skip
     words = (
-        "A sample of the first seed, with the band in brackets. Above 1 the spiking network takes "
-        "less. A baseline in fewer bits is priced as 8-bit integers where the profile has them. "
+        "A sample of the first seed, with the band in brackets. Below 1 the spiking network takes "
+        "less. With `horowitz45`, baselines are priced in their own precision: 32-bit floats, or "
+        "8-bit integers for fewer bits. "
         "The last two columns are of the synapses that spikes reach, first to last: the share of "
         "synaptic operations that happened, and the share at which the 32-bit ANN costs as much, "
         "neurons included."

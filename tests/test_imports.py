@@ -48,7 +48,7 @@ OPTIONAL: dict[str, str] = {
     "triton": "neuro.kernels.*.gpu",
     "llvmlite": "neuro.kernels.*",
     "nir": "neuro.hardware.nir*",
-    "pynvml": "neuro.energy.measured",
+    "pynvml": "neuro.energy.pricing.measured",
     "norse": "neuro.hardware.nir.readers",
     "sinabs": "neuro.hardware.nir.readers",
     "snntorch": "neuro.hardware.nir.readers",

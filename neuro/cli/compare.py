@@ -57,7 +57,7 @@ def compare(
         Fail where data would have to be downloaded.
     """
     form = one_form(html=html, md=md, latex=latex, json=json)
-    from neuro.energy.report import DEFAULT_PROFILES
+    from neuro.energy.reporting.report import DEFAULT_PROFILES
     from neuro.reports import CountOptions, compare_runs
 
     report = compare_runs(

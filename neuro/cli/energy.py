@@ -70,7 +70,7 @@ def energy(
     form = one_form(html=html, md=md, latex=latex, json=json)
     if per_step and form != "json":
         raise UsageError("--per-step is told by --json alone; give it, too.")
-    from neuro.energy.report import DEFAULT_PROFILES
+    from neuro.energy.reporting.report import DEFAULT_PROFILES
     from neuro.reports import CountOptions, energy_report
 
     report = energy_report(

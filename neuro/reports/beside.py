@@ -7,14 +7,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from neuro.energy.account import account, joules
-from neuro.energy.break_even import BreakEven, Price, break_even
+from neuro.energy.counting.network import count_network
 from neuro.energy.counts import Counts, Ledger
-from neuro.energy.network import count_network
-from neuro.energy.prices import energy_profile
-from neuro.energy.record import Baseline
+from neuro.energy.pricing.account import account, joules
+from neuro.energy.pricing.break_even import BreakEven, Price, break_even
+from neuro.energy.pricing.prices import energy_profile
+from neuro.energy.reporting.record import Baseline
 from neuro.energy.signals import Signal
-from neuro.energy.training import TrainingCost, training_cost
+from neuro.energy.training.cost import TrainingCost, training_cost
 from neuro.errors import UsageError
 from neuro.hardware import HardwareProfile
 from neuro.layers import Network

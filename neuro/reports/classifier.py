@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from neuro.encoding import DeltaModulation
+from neuro.energy.counting.network import NetworkCounter
 from neuro.energy.counts import Ledger
-from neuro.energy.network import NetworkCounter
-from neuro.energy.record import Subject
+from neuro.energy.reporting.record import Subject
 from neuro.energy.signals import Signal
 from neuro.export.run import check_count
 from neuro.reports.opening import CountOptions, recorded

@@ -6,9 +6,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from neuro.energy.account import Account
-from neuro.energy.record import SCHEMA, opening, priced, total
-from neuro.energy.report import DEFAULT_PROFILES, Report
+from neuro.energy.pricing.account import Account
+from neuro.energy.reporting.record import SCHEMA, opening, priced, total
+from neuro.energy.reporting.report import DEFAULT_PROFILES, Report
 from neuro.errors import UsageError
 from neuro.hardware.profile import HardwareProfile
 from neuro.reports.energy import open_profiles

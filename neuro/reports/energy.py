@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from neuro.energy.prices import energy_profile
-from neuro.energy.record import check_profiles, make_record
-from neuro.energy.report import DEFAULT_PROFILES, Report
+from neuro.energy.pricing.prices import energy_profile
+from neuro.energy.reporting.record import check_profiles, make_record
+from neuro.energy.reporting.report import DEFAULT_PROFILES, Report
 from neuro.hardware.profile import HardwareProfile
 from neuro.reports.beside import break_even_rates, fair_baselines, training_costs
 from neuro.reports.opening import CountOptions

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from neuro.energy.counting.integer import count_integer_graph
 from neuro.energy.counts import Ledger
-from neuro.energy.integer import count_integer_graph
-from neuro.energy.placement import placement_terms
-from neuro.energy.record import Subject
+from neuro.energy.pricing.placement import placement_terms
+from neuro.energy.reporting.record import Subject
 from neuro.errors import UsageError
 from neuro.export.folder import Export, Samples, read_export
 from neuro.hardware import fixed_point, load_profile

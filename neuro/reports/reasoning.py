@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from neuro.energy import Ledger
-from neuro.energy.record import Subject
+from neuro.energy.reporting.record import Subject
 from neuro.errors import UsageError
 from neuro.graph import GRSNN, NBFNet
 from neuro.graph.operations import count_grsnn, count_heard, count_nbfnet

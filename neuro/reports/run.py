@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from neuro.energy.record import Subject
+from neuro.energy.reporting.record import Subject
 from neuro.export.folder import MANIFEST
 from neuro.reports.classifier import count_classifier, sample_batches
 from neuro.reports.exports import count_export

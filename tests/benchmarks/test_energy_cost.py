@@ -22,7 +22,7 @@ from benchmarks.energy_cost import (
 from benchmarks.records import origin, write_result
 from benchmarks.tables import render
 from neuro.energy import Counts, Ledger
-from neuro.energy.dispatch import ModuleCounter
+from neuro.energy.operators.dispatch import ModuleCounter
 from neuro.models import Conv5, build_model
 
 SMALL = {"small": Workload("small", lambda: perceptron(4, 5, 2), (4,))}

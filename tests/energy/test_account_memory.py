@@ -3,7 +3,7 @@
 import pytest
 
 from neuro.energy import Counts, Facts, Ledger, Traffic, account, joules, ratio
-from neuro.energy.traffic import level
+from neuro.energy.pricing.traffic import level
 from neuro.errors import UsageError
 from neuro.hardware import load_profile
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from neuro.energy import Counts, Ledger, PlacementTerms, account, placement_terms, ratio
-from neuro.energy.placement import step_seconds
-from neuro.energy.prices import prices_of
-from neuro.energy.scenarios import Scenarios
+from neuro.energy.pricing.placement import step_seconds
+from neuro.energy.pricing.prices import prices_of
+from neuro.energy.pricing.scenarios import Scenarios
 from neuro.errors import UsageError
 from neuro.hardware import load_profile
 from neuro.hardware.integer_graph import (

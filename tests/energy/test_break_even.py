@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from neuro.energy.break_even import break_even, neurons_behind
+from neuro.energy.counting.network import count_network
 from neuro.energy.counts import Counts, Facts, Ledger
-from neuro.energy.network import count_network
+from neuro.energy.pricing.break_even import break_even, neurons_behind
 from neuro.errors import UsageError
 from neuro.layers import Add, Linear, Network, Node, Scale, Spiking
 from neuro.neurons import LIF

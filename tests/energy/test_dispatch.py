@@ -12,7 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from neuro.energy import Counts, Ledger, ModuleCounter, count_module, count_network
-from neuro.energy.operator_call import Rule
+from neuro.energy.operators.operator_call import Rule
 from neuro.errors import UsageError
 from neuro.graph.nbfnet import NBFNet
 from neuro.graph.operations import count_nbfnet

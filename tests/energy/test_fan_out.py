@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from neuro.energy.fan_out import (
+from neuro.energy.counting.fan_out import (
     before_map,
     connection_fan_out,
     convolution_fan_out,

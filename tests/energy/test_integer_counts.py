@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from neuro.energy import Counts
-from neuro.energy.integer import count_integer_graph, count_integer_run
+from neuro.energy.counting.integer import count_integer_graph, count_integer_run
 from neuro.errors import UsageError
 from neuro.hardware.fixed_point import run
 from neuro.hardware.integer_graph import (

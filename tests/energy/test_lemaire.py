@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from neuro.energy import Counts, Facts, Ledger, account
-from neuro.energy.lemaire import lemaire_lines
-from neuro.energy.prices import prices_of
+from neuro.energy.pricing.lemaire import lemaire_lines
+from neuro.energy.pricing.prices import prices_of
 from neuro.errors import UsageError
 from neuro.hardware import load_profile
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from neuro.energy import account
-from neuro.energy.network import count_network
+from neuro.energy.counting.network import count_network
 from neuro.errors import UsageError
 from neuro.hardware import load_profile
 from neuro.layers import AvgPool2d, Conv2d, Flatten, Linear, Network, Node, Spiking

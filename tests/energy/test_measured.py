@@ -8,7 +8,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from neuro.energy import measure
-from neuro.energy.measured import Rapl
+from neuro.energy.pricing.measured import Rapl
 from neuro.errors import UsageError
 
 RANGE = 262_143_328_850

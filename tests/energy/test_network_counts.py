@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from neuro.energy import Counts, Ledger
-from neuro.energy.network import count_network
-from neuro.energy.neuron_counts import NeuronCost, neuron_cost
+from neuro.energy.counting.network import count_network
+from neuro.energy.counting.neuron_counts import NeuronCost, neuron_cost
 from neuro.errors import UsageError
 from neuro.layers import (
     Add,

@@ -8,8 +8,8 @@ from torch import nn
 from torch.nn import functional
 
 from neuro.energy import Counts, count_module, layer_norm
-from neuro.energy.operator_rules import FREE, RULES
-from neuro.energy.reduction_rules import adaptive, sliding
+from neuro.energy.operators.operator_rules import FREE, RULES
+from neuro.energy.operators.reduction_rules import adaptive, sliding
 
 MOVED = ("weight_reads", "state_reads", "state_writes", "activation_reads", "activation_writes")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from neuro.energy import PROFILE, check_kinds, energy_profile
-from neuro.energy.prices import family, prices_of
+from neuro.energy.pricing.prices import family, prices_of
 from neuro.errors import UsageError
 from neuro.hardware import HardwareProfile, Quantity, load_profile
 from neuro.hardware.profile import ProfileError

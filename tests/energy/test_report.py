@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from neuro.energy.report import ENDINGS, Report, report
+from neuro.energy.reporting.report import ENDINGS, Report, report
 from neuro.errors import DataError, UsageError
 from neuro.layers import Linear, Network, Node, Spiking
 from neuro.neurons import LIF

@@ -6,9 +6,9 @@ from html import unescape
 
 import pytest
 
-from neuro.energy.render_html import html
-from neuro.energy.tables import comparison as compared
-from neuro.energy.tables import document
+from neuro.energy.reporting.render_html import html
+from neuro.energy.reporting.tables import comparison as compared
+from neuro.energy.reporting.tables import document
 from tests.energy.records import comparison, record
 
 

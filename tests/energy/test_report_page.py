@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from neuro.energy import tables
-from neuro.energy.report import Report
+from neuro.energy.reporting import tables
+from neuro.energy.reporting.report import Report
 from tests.chromium import Chromium, Page, chromium
 from tests.energy.records import comparison, record
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from neuro.energy import tables
+from neuro.energy.reporting import tables
 from tests.energy.records import comparison, pj, record
 
 

@@ -2,8 +2,8 @@
 
 import re
 
-from neuro.energy.render_text import latex, markdown, text
-from neuro.energy.tables import document
+from neuro.energy.reporting.render_text import latex, markdown, text
+from neuro.energy.reporting.tables import document
 from tests.energy.records import record
 
 WHOLE = document(record())

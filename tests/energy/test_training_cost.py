@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
+from neuro.energy.counting.network import count_network
 from neuro.energy.counts import Counts
-from neuro.energy.network import count_network
-from neuro.energy.training import PHASES, TrainingCost, training_cost
-from neuro.energy.training_online import Online
-from neuro.energy.training_parts import (
+from neuro.energy.training.cost import PHASES, TrainingCost, training_cost
+from neuro.energy.training.online import Online
+from neuro.energy.training.parts import (
     neuron_backward,
     optimiser_step,
     output_loss,

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from neuro.config import load_reason_config
-from neuro.energy.prices import energy_profile
-from neuro.energy.record import check_profiles
+from neuro.energy.pricing.prices import energy_profile
+from neuro.energy.reporting.record import check_profiles
 from neuro.errors import UsageError
 from neuro.layers import Network
 from neuro.models.twin import baseline_network

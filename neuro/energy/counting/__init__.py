@@ -1,0 +1,1 @@
+"""What a network, or the integers made of it, does: counted while it runs, layer by layer."""

@@ -1,0 +1,1 @@
+"""What was counted and priced, as one record, and for people."""

@@ -1,0 +1,450 @@
+"""What a report says, as titled tables of text: every rendering shows these cells and no others.
+
+A table never adds or compares what was measured with what was simulated unless the report was asked
+to; who makes the record sees to that.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from neuro.energy.pricing.account import significant
+
+Record = Mapping[str, Any]
+
+COUNTED = (
+    ("spikes", "spikes"),
+    ("synaptic_additions", "SynOps"),
+    ("macs", "MACs"),
+    ("neuron_updates", "updates"),
+)
+"""Counts of a layer that people are shown, and what the field calls them."""
+
+NOT_TRAINED = "not trained; --baselines trains it"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A title, a header, rows as long as it, and what is to be known to read them."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Document:
+    """A title, lines that say what was counted, tables, and by profile what its totals leave out,
+    what has to be known of it, and its sources."""
+
+    title: str
+    lines: tuple[str, ...]
+    tables: tuple[Table, ...]
+    unpriced: Mapping[str, tuple[str, ...]]
+    excluded: Mapping[str, tuple[str, ...]]
+    notes: Mapping[str, tuple[str, ...]]
+    sources: Mapping[str, tuple[str, ...]]
+
+    @property
+    def lists(self) -> Mapping[str, Mapping[str, tuple[str, ...]]]:
+        """What stands below the tables, by heading and profile; nothing that is empty."""
+        found = {
+            "No price": self.unpriced,
+            "Left out": self.excluded,
+            "Notes": self.notes,
+            "Sources": self.sources,
+        }
+        return {heading: of for heading, of in found.items() if any(of.values())}
+
+
+def document(record: Record) -> Document:
+    """Return what a report of one model says."""
+    tables = [totals(record), layers(record), layer_energies(record)]
+    tables += [baselines(record)] if record["baselines"] else []
+    tables += [break_even(record)] if record["break_even"] else []
+    tables += [training(record)] if record["training"] else []
+    tables += [sensitivity(each) for each in record["profiles"] if each["sensitivity"]]
+    return Document(
+        title(record["what"]),
+        tuple(facts(record)),
+        tuple(tables),
+        unpriced(record),
+        by_profile(record, "excluded"),
+        by_profile(record, "notes"),
+        by_profile(record, "citations"),
+    )
+
+
+def comparison(record: Record) -> Document:
+    """Return what a comparison of several models says."""
+    runs = record["runs"]
+    rows = [
+        ("checkpoint", *(shown(run["what"].get("checkpoint")) for run in runs)),
+        ("judged by", *(shown(run["measure"]) for run in runs)),
+        ("result", *(quality(run["measure"], run["accuracy"]) for run in runs)),
+        ("parameters", *(number(run["parameters"]) for run in runs)),
+        ("samples counted", *(number(run["what"]["samples"]) for run in runs)),
+        ("time steps", *(number(run["latency"]["steps"]) for run in runs)),
+        *_of_totals(runs),
+    ]
+    for place, profile in enumerate(record["profiles"]):
+        priced = [run["profiles"][place] for run in runs]
+        name = profile["name"]
+        rows.append((f"energy, {name}", *(labelled(each) for each in priced)))
+        rows.append((f"  5 to 95 %, {name}", *(band(each["total_pj"]) for each in priced)))
+    seconds = [run["latency"]["seconds"] for run in runs]
+    if any(each is not None for each in seconds):
+        rows.append(("seconds a sample", *("-" if s is None else f"{s:.2g}" for s in seconds)))
+    names = (run["what"]["run"] for run in runs)
+    note = "Operations and energy of a sample. Energies are estimates of the kind beside them"
+    if any(each is not None for each in seconds):
+        note += "; seconds were measured now, on this machine, one sample at a time"
+    table = Table("Side by side", ("", *names), tuple(rows), f"{note}.")
+    excluded = {
+        f"{run['what']['run']}, {each['name']}": tuple(each["excluded"])
+        for run in runs
+        for each in run["profiles"]
+    }
+    return Document(
+        "Comparison",
+        (),
+        (table,),
+        {},
+        excluded,
+        by_profile(record, "notes"),
+        by_profile(record, "citations"),
+    )
+
+
+def _of_totals(runs: Sequence[Record]) -> Iterable[tuple[str, ...]]:
+    for key, words in COUNTED:
+        yield words, *(number(run["totals"].get(key, 0)) for run in runs)
+
+
+def title(what: Record) -> str:
+    """Return what was trained on what, in a few words."""
+    method, dataset, model = (what.get(key) for key in ("method", "dataset", "model"))
+    words = f"{method} on {dataset}" if method and dataset else str(what["run"])
+    return words + (f" with {model}" if model and model not in (method, words) else "")
+
+
+def facts(record: Record) -> Iterable[str]:
+    """Yield what was counted, and how well it does."""
+    what = record["what"]
+    checkpoint = f", checkpoint {what['checkpoint']}" if what.get("checkpoint") else ""
+    yield f"{what['run']}{checkpoint}"
+    steps = what["timesteps"]
+    yield (
+        f"{number(record['parameters'])} parameters; {number(what['samples'])} "
+        f"{what['unit']} counted, {steps} time step{'' if steps == 1 else 's'} each; "
+        f"coverage {percent(record['coverage'])}"
+    )
+    placed = what.get("placement")
+    if placed:
+        yield (
+            f"placed on {placed['profile']}: chips {placed['chips']}, tiles {placed['tiles']}, "
+            f"cores {placed['cores']}"
+        )
+    if record["accuracy"] is not None:
+        yield f"{record['measure']} {quality(record['measure'], record['accuracy'])}"
+    yield "Operations and energies are means of one of these. Energies are estimates."
+
+
+def totals(record: Record) -> Table:
+    """Return the energy of a sample by profile."""
+    rows = tuple(
+        (
+            each["name"],
+            labelled(each),
+            band(each["total_pj"]),
+            "-" if each["spread_pj"] is None else joules(each["spread_pj"]),
+            each["scope"],
+            with_memory(each) or "-",
+        )
+        for each in record["profiles"]
+    )
+    return Table(
+        "Energy (estimate)",
+        ("profile", "estimate and kind", "5 to 95 %", "spread over batches", "of what",
+         "with memory"),
+        rows,
+        "The band is of the profile's constants alone, drawn within their bounds. A value that its "
+        "source gives as a bound, a minimum say, may lie outside.",
+    )  # fmt: skip
+
+
+def layers(record: Record) -> Table:
+    """Return the operations of each layer."""
+    rows = [
+        (
+            layer["name"],
+            shown(layer["kind"]),
+            shown(layer["signal"]),
+            percent(layer["rate"]),
+            *(number(layer["counts"].get(key, 0)) for key, _ in COUNTED),
+            number(layer["parameters"]),
+            number(layer["state"]),
+        )
+        for layer in record["layers"]
+    ]
+    total = (number(record["totals"].get(key, 0)) for key, _ in COUNTED)
+    rows.append(("total", "", "", "", *total, number(record["parameters"]), ""))
+    return Table(
+        "Operations",
+        ("layer", "kind", "input", "rate", *(words for _, words in COUNTED), "parameters", "state"),
+        tuple(rows),
+        "SynOps are additions that spikes cause, MACs products that are summed. The rate is of "
+        "spikes a neuron and step, or of synapses in use. --json has every kind of operation.",
+    )
+
+
+def layer_energies(record: Record) -> Table:
+    """Return the energy of each layer, a column for each profile."""
+    profiles = record["profiles"]
+    columns = [{each["name"]: each["pj"] for each in profile["layers"]} for profile in profiles]
+    rows = [
+        (layer["name"], *(_layer_energy(column.get(layer["name"])) for column in columns))
+        for layer in record["layers"]
+    ]
+    elsewhere = dict.fromkeys(
+        name for column in columns for name in column
+        if name not in {layer["name"] for layer in record["layers"]}
+    )  # fmt: skip
+    rows += [(name, *(_layer_energy(column.get(name)) for column in columns)) for name in elsewhere]
+    rows.append(("total", *(labelled(profile) for profile in profiles)))
+    return Table(
+        "Energy by layer (estimate)",
+        ("layer", *(profile["name"] for profile in profiles)),
+        tuple(rows),
+    )
+
+
+def _layer_energy(pj: Record | None) -> str:
+    return "-" if pj is None else joules(pj["value"])
+
+
+def baselines(record: Record) -> Table:
+    """Return the networks without spikes beside the spiking one."""
+    accuracy = quality(record["measure"], record["accuracy"])
+    rows = [
+        ("this network", "", accuracy, each["name"], labelled(each), band(each["total_pj"]), "1")
+        for each in record["profiles"]
+    ]
+    for baseline in record["baselines"]:
+        known = baseline["accuracy"] is not None
+        answer = quality(record["measure"], baseline["accuracy"]) if known else NOT_TRAINED
+        for each in baseline["profiles"]:
+            priced = each["total_pj"] is not None
+            rows.append(
+                (
+                    baseline["name"],
+                    shown(baseline["bits"]),
+                    answer,
+                    each["priced_by"] or each["name"],
+                    labelled(each),
+                    band(each["total_pj"]) if priced else "-",
+                    _ratio(each["ratio"]),
+                )
+            )
+    return Table(
+        "Fair baselines (estimate)",
+        ("network", "bits", record["measure"] or "result", "profile", "estimate and kind",
+         "5 to 95 %", "this over it"),
+        tuple(rows),
+        "The same architecture without spikes, in one pass. The last column is the energy of this "
+        "network over the other's: below 1 spikes win. Its band draws constants once for both.",
+    )  # fmt: skip
+
+
+def _ratio(ratio: Record | None) -> str:
+    if ratio is None:
+        return "-"
+    value, low, high = (two_digits(ratio[key]) for key in ("value", "low", "high"))
+    return f"{value} ({low} to {high})"
+
+
+def break_even(record: Record) -> Table:
+    """Return the rates at which a spiking layer costs what the baseline's does."""
+    names = list(dict.fromkeys(name for row in record["break_even"] for name in row["break_even"]))
+    rows = tuple(
+        (
+            row["layer"],
+            percent(row["rate"]),
+            *(_rate_needed(row["rate"], row["break_even"].get(name)) for name in names),
+        )
+        for row in record["break_even"]
+    )
+    return Table(
+        "Break-even rate",
+        ("layer", "rate", *names),
+        rows,
+        "Below this share of its synaptic operations a step, the layer and the neurons behind it, "
+        "over all steps, cost less than those of the first baseline. --json has synapses alone.",
+    )
+
+
+def _rate_needed(rate: float | None, needed: float | None) -> str:
+    if needed is None:
+        return "none"
+    words = "any" if needed >= 1 else percent(needed)
+    if rate is None:
+        return words
+    return f"{words} ({'below' if rate <= needed else 'above'})"
+
+
+def training(record: Record) -> Table:
+    """Return what learning from one sample takes, by rule."""
+    rules = record["training"]["rules"]
+    names = [profile["name"] for profile in record["profiles"]]
+    rows = []
+    for rule, cost in rules.items():
+        if cost["reason"] is not None:
+            rows.append((rule, "not counted", *["-"] * (4 + len(names))))
+            continue
+        rows.append(
+            (
+                rule,
+                *(number(cost["totals"].get(key, 0)) for key in ("synaptic_additions", "macs")),
+                number(sum(cost["stored"].values())),
+                number(cost["synaptic_updates"]),
+                *map(labelled, cost["profiles"]),
+                "; ".join(_in_place(cost["profiles"])) or "-",
+            )
+        )
+    return Table(
+        "Training (estimate)",
+        (
+            "rule",
+            "SynOps",
+            "MACs",
+            "numbers kept",
+            "synaptic updates",
+            *names,
+            "updates in place",
+        ),
+        tuple(rows),
+        "Learning from one sample of a batch: forward, error, gradients, feedback and optimiser. "
+        "Numbers kept are what backward or the traces hold between steps; updates in place are "
+        "what a chip takes to change synapses, no more of learning. --json has the phases.",
+    )
+
+
+def _in_place(profiles: Sequence[Record]) -> Iterable[str]:
+    for each in profiles:
+        pj = each["on_chip_pj"]
+        if pj is not None:
+            yield f"{joules(pj['value'])} ({band(pj)}; {each['name']})"
+
+
+def sensitivity(profile: Record) -> Table:
+    """Return how far each constant of a profile moves its total."""
+    rows = tuple(
+        (each["constant"], joules(each["low_pj"]), joules(each["high_pj"]))
+        for each in profile["sensitivity"]
+    )
+    return Table(
+        f"Sensitivity of {profile['name']} (estimate, {profile['kind']})",
+        ("constant", "total at its low bound", "total at its high bound"),
+        rows,
+    )
+
+
+def unpriced(record: Record) -> Mapping[str, tuple[str, ...]]:
+    """Return why something has no price, or was not counted."""
+    found: dict[str, dict[str, None]] = {}
+    for baseline in record["baselines"]:
+        for each in baseline["profiles"]:
+            if each["reason"]:
+                found.setdefault(f"{baseline['name']}, {each['name']}", {})[each["reason"]] = None
+    for rule, cost in (record["training"] or {"rules": {}})["rules"].items():
+        if cost["reason"]:
+            found.setdefault(f"training by {rule}", {})[cost["reason"]] = None
+        for each in cost["profiles"]:
+            if each["reason"]:
+                found.setdefault(f"training, {each['name']}", {})[each["reason"]] = None
+    return {what: tuple(reasons) for what, reasons in found.items()}
+
+
+def by_profile(record: Record, key: str) -> Mapping[str, tuple[str, ...]]:
+    """Return a list that each profile has."""
+    return {each["name"]: tuple(each[key]) for each in record["profiles"]}
+
+
+def bibtex(sources: Iterable[str]) -> str:
+    """Write sources as BibTeX, each once, by the name and year they begin with."""
+    entries: list[str] = []
+    taken: dict[str, int] = {}
+    for source in dict.fromkeys(sources):
+        year = re.search(r"\b(?:19|20)\d\d\b", source)
+        name = re.match(r"\W*(\w+)", source)
+        key = (name.group(1).lower() if name else "source") + (year.group() if year else "")
+        taken[key] = taken.get(key, 0) + 1
+        key += "" if taken[key] == 1 else chr(ord("a") + taken[key] - 1)
+        lines = [f"@misc{{{key},", f"  title = {{{{{_braced(source)}}}}},"]
+        lines += [f"  year = {{{year.group()}}},"] if year else []
+        entries.append("\n".join([*lines, "}"]))
+    return "\n\n".join(entries)
+
+
+def _braced(text: str) -> str:
+    return re.sub(r"([&%$#_])", r"\\\1", text.replace("{", "(").replace("}", ")"))
+
+
+def labelled(priced: Record) -> str:
+    """Write a total with what it is: an estimate, and of which kind."""
+    if priced["total_pj"] is None:
+        return "no price"
+    if not priced["kind"]:
+        return "nothing of it is priced"
+    return f"{joules(priced['total_pj']['value'])} (estimate, {priced['kind']})"
+
+
+def with_memory(profile: Record) -> str:
+    """Write a total that holds the memory model, too; nothing where there is none."""
+    pj = profile["with_memory_pj"]
+    return "" if pj is None else labelled({"total_pj": pj, "kind": profile["kind"]})
+
+
+def band(pj: Record) -> str:
+    """Write the ends of a total's band."""
+    return f"{joules(pj['low'])} to {joules(pj['high'])}"
+
+
+def joules(pj: float) -> str:
+    """Write picojoules with two significant digits and a unit."""
+    return significant(pj * 1e-12)
+
+
+def two_digits(value: float) -> str:
+    """Write a number with two significant digits and no exponent."""
+    return f"{float(f'{value:.2g}'):.15g}"
+
+
+def number(value: float | None) -> str:
+    """Write a count: whole from a hundred on, three digits below."""
+    if value is None:
+        return "-"
+    if value >= 100 or value == int(value):
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
+def percent(share: float | None) -> str:
+    """Write a share with two significant digits, or three from 10 % on."""
+    if share is None:
+        return "-"
+    return f"{100 * share:.{3 if share >= 0.1 else 2}g} %"
+
+
+def quality(measure: str | None, value: float | None) -> str:
+    """Write how well a model does."""
+    if value is None:
+        return "unknown"
+    return f"{value:.2%}" if measure == "accuracy" else f"{value:.4f}"
+
+
+def shown(value: object) -> str:
+    """Write a word, or a dash where there is none."""
+    return "-" if value is None or value == "" else str(value)

@@ -1,0 +1,95 @@
+"""What one optimiser step of a learning rule takes, by phase, from a network and real samples.
+
+Counted is what the code of :mod:`neuro.learning` does for one batch of B samples over T steps:
+
+====================  ============================================================================
+phase                 what is in it
+====================  ============================================================================
+forward               the network, as :func:`count_network` counts it; where noise is added to
+                      spikes, what they meet next is fed real numbers, and multiplies
+recomputation         what backward computes a second time (``bptt`` with ``recompute``)
+traces                eligibility traces, and pooling and sums of them on their way to synapses
+noise                 perturbations drawn, scaled and added
+error path            loss and its error, surrogate derivatives, and how errors reach each layer:
+                      transposed products, feedback matrices, and back through time
+weight gradients      products of errors and presynaptic factors, and sums over the batch and time
+feedback updates      products that move feedback matrices
+standardisation       making standardised weights, and carrying gradients through that
+optimiser             the step, and the norms by which gradients and weights are checked before and
+                      after it; also of feedback matrices that an optimiser moves
+====================  ============================================================================
+
+Two accountings of products. With ``zeros="skipped"`` a factor of 0 costs nothing where a signal is
+of events, and a product with a spike is an addition: the accounting of the forward pass. A trace is
+a real number once its neuron has fired, so its products are multiply-accumulates. With
+``zeros="multiplied"`` every product of a matrix is made, as on a CPU or GPU.
+
+Where the code computes something twice, so do the counts: backward of ``bptt`` repeats the steps of
+the neurons; feedback that reaches two synapses is multiplied out for each; a GPU draws noise again
+wherever it is used. Not counted: random bits, indexing, copies, the bookkeeping of batches.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neuro.energy.signals import Signal
+from neuro.energy.training.backward import Backpropagation
+from neuro.energy.training.batch import PHASES, TrainingCost, Zeros
+from neuro.energy.training.online import Online
+from neuro.energy.training.parts import Optimiser
+from neuro.errors import UsageError
+from neuro.layers import Network
+from neuro.learning import RULES, RuleOptions, rule_class
+from neuro.learning.bptt import BPTTOptions
+from neuro.learning.online import OnlineOptions
+
+__all__ = ["PHASES", "TrainingCost", "training_cost"]
+
+
+@torch.no_grad()
+def training_cost(
+    network: Network,
+    steps: Sequence[Tensor],
+    rule: RuleOptions | str,
+    *,
+    signal: Signal = "real",
+    optimiser: Optimiser = "adam",
+    zeros: Zeros = "skipped",
+) -> TrainingCost:
+    """Count what a rule does with one batch.
+
+    Spikes and traces are those of a pass without noise.
+
+    Args:
+        network: to train; left as it is.
+        steps: T inputs ``(B, *input_shape)``; the same tensor T times is a constant input, whose
+            current and weight gradient rules compute once.
+        rule: its options, or its name for options as they are by default.
+        signal: what the input is declared to be.
+        optimiser: that steps; ``sgd`` with momentum.
+        zeros: which accounting, see the module.
+
+    Raises:
+        UsageError: a network the rule cannot train, an option whose operations are not counted
+            (local and intermediate read-outs), or a module, neuron or surrogate that is not known.
+    """
+    options = rule_class(rule).Options() if isinstance(rule, str) else rule
+    _refuse_uncounted(options)
+    if not steps:
+        raise UsageError("training is counted over at least one time step, got none.")
+    if isinstance(options, BPTTOptions):
+        return Backpropagation(network, steps, options, signal, optimiser, zeros).cost()
+    assert isinstance(options, OnlineOptions)
+    holds = steps[0].device.type == "cpu"
+    return Online(network, steps, options, signal, optimiser, zeros, holds_noise=holds).cost()
+
+
+def _refuse_uncounted(options: Any) -> None:
+    if options.name not in RULES:
+        raise UsageError(f"nothing is known of the operations of the rule {options.name}.")
+    for option in ("local_learning", "intermediate_learning"):
+        if getattr(options, option, False):
+            raise UsageError(f"the operations of rule.{option} are not counted; leave it off.")

@@ -1,0 +1,241 @@
+"""Operations of the pieces that training is made of, each read off the code that does it."""
+
+from collections import Counter
+from collections.abc import Mapping
+from math import prod
+from typing import Literal
+
+from torch import Tensor, nn
+
+from neuro.energy.counting.neuron_counts import neuron_cost
+from neuro.energy.counts import Counts, Ledger
+from neuro.errors import UsageError
+from neuro.layers import Add, AvgPool2d, Flatten, GlobalAvgPool2d, Scale, Spiking, Synapse
+from neuro.neurons import AdaptiveLIF
+
+Optimiser = Literal["adam", "adamw", "sgd"]
+Columns = Mapping[str, float]
+
+_SURROGATES: dict[str, Columns] = {
+    "sigmoid": {"multiplications": 3, "additions": 2, "functions": 2},
+    "atan": {"multiplications": 2, "additions": 1, "functions": 1},
+    "triangle": {"multiplications": 1, "additions": 1, "comparisons": 1},
+    "rectangle": {"multiplications": 1, "comparisons": 1},
+    "fast_sigmoid": {"multiplications": 2, "additions": 1, "functions": 1},
+    "gaussian": {"multiplications": 2, "additions": 1, "functions": 1},
+}
+
+_OPTIMISERS: dict[Optimiser, Columns] = {
+    "adam": {
+        "decays": 2,
+        "multiplications": 6,
+        "additions": 4,
+        "functions": 2,
+        "weight_reads": 1,
+        "state_reads": 3,
+        "state_writes": 3,
+    },
+    "adamw": {
+        "decays": 3,
+        "multiplications": 6,
+        "additions": 4,
+        "functions": 2,
+        "weight_reads": 1,
+        "state_reads": 3,
+        "state_writes": 3,
+    },
+    "sgd": {
+        "decays": 1,
+        "multiplications": 1,
+        "additions": 2,
+        "weight_reads": 1,
+        "state_reads": 2,
+        "state_writes": 2,
+    },
+}
+MOMENTS: dict[Optimiser, int] = {"adam": 2, "adamw": 2, "sgd": 1}
+
+CHECKS: Columns = {"macs": 2, "weight_reads": 1, "state_reads": 1}
+"""Of a trained number: norms of all gradients before an optimiser step, of all weights after."""
+
+GAUSSIAN: Columns = {"functions": 2, "multiplications": 1}
+"""Of a number: two need a logarithm, a root, a sine and a cosine (Box and Muller)."""
+
+
+class Tally:
+    """Counts by layer in the making."""
+
+    def __init__(self) -> None:
+        self._layers: dict[str, Counter[str]] = {}
+
+    def add(
+        self, name: str, times: float = 1, columns: Columns | None = None, **more: float
+    ) -> None:
+        """Add each column so many times."""
+        layer = self._layers.setdefault(name, Counter())
+        for column, number in [*(columns or {}).items(), *more.items()]:
+            layer[column] += number * times  # type: ignore[assignment]
+
+    def ledger(self, samples: int, timesteps: int) -> Ledger:
+        """Return them; layers to which nothing happened are left out."""
+        layers = {
+            name: Counts(**columns)
+            for name, columns in self._layers.items()
+            if any(columns.values())
+        }
+        return Ledger(layers, samples=samples, timesteps=timesteps)
+
+
+def surrogate_derivative(layer: Spiking, where: str) -> Columns:
+    """Return what ``psi(u - threshold)`` of a neuron takes, the difference included.
+
+    Raises:
+        UsageError: a surrogate whose formula is not known here.
+    """
+    name = layer.neuron.surrogate.kernel_name
+    if name is None:
+        raise UsageError(
+            f"{where}: the operations of the surrogate {type(layer.neuron.surrogate).__name__} are "
+            f"not known; those of {', '.join(_SURROGATES)} are."
+        )
+    columns = Counter(_SURROGATES[name])
+    columns["additions"] += 1
+    gain = layer.neuron.current_gain
+    if isinstance(gain, Tensor) or gain != 1:
+        columns["multiplications"] += 1
+    return columns
+
+
+def neuron_backward(layer: Spiking, where: str) -> tuple[Columns, Columns]:
+    """Return what going back through a step of a neuron takes: always, and if it fired.
+
+    The surrogate apart; the forward step, which backward repeats, is in it.
+    """
+    neuron = layer.neuron
+    again = neuron_cost(neuron, where)
+    always: Counter[str] = Counter(
+        decays=2 * again.decays, additions=again.additions, comparisons=again.comparisons
+    )
+    fired: Counter[str] = Counter(resets=again.resets)
+    # error of the spike through the surrogate, added to that of the potential
+    always.update({"multiplications": 1, "additions": 1})
+    soft = neuron.reset_mode == "soft"
+    if not soft:
+        fired["resets"] += 1
+    if not neuron.detach_reset:
+        always["macs"] += 1
+        always["additions"] += 0 if soft else 1
+    if len(neuron.filters) > 1:
+        always["additions"] += 1  # errors of potential and current meet
+    if isinstance(neuron, AdaptiveLIF):
+        always["macs"] += 2  # of the spike by the adaptation, of the adaptation by the bar
+        if soft and neuron.subtract_adaptation:
+            fired["additions"] += 1
+    if layer.scale != 1:
+        always["multiplications"] += 1
+    if layer.learnable:
+        always.update({"macs": 2, "additions": 1})
+    state = again.state
+    always.update({"state_reads": 2 * state, "state_writes": 2 * state})
+    always.update({"activation_reads": 2, "activation_writes": 1})
+    return always, fired
+
+
+def map_forward(module: nn.Module, given: tuple[int, ...], sent: tuple[int, ...]) -> Columns:
+    """Return what a map between layers takes of real numbers, for a sample and step.
+
+    Raises:
+        UsageError: a module that is no such map.
+    """
+    outputs = prod(sent)
+    if isinstance(module, Flatten):
+        return {}
+    if isinstance(module, Scale):
+        return {"multiplications": outputs}
+    if isinstance(module, AvgPool2d):
+        return {"additions": outputs * (module.size**2 - 1), "multiplications": outputs}
+    if isinstance(module, GlobalAvgPool2d):
+        return {"additions": prod(given) - outputs, "multiplications": outputs}
+    raise UsageError(
+        f"the operations of a {type(module).__name__} are not known in training; those of Flatten, "
+        "Scale, AvgPool2d and GlobalAvgPool2d are."
+    )
+
+
+def map_adjoint(module: nn.Module, given: tuple[int, ...], sent: tuple[int, ...]) -> Columns:
+    """Return what carrying an error back through a map takes: copies cost no arithmetic."""
+    return {
+        "multiplications": map_forward(module, given, sent).get("multiplications", 0),
+        "activation_reads": prod(sent),
+        "activation_writes": prod(given),
+    }
+
+
+def add_forward(module: Add, branches: int, sent: tuple[int, ...]) -> Columns:
+    """Return what a sum takes, for a sample and step."""
+    return {"additions": (branches - 1) * prod(sent)}
+
+
+def output_loss(classes: int) -> Columns:
+    """Return what ``L[t]`` and ``e[t] = dL[t]/do`` of a sample take, ``e`` over the batch size too.
+
+    ::
+
+        softmax       m comparisons less 1, m differences, m exponentials, m - 1 sums, 1 reciprocal
+        e             (1 - beta) (p - y) + 2 beta / m (o - y), over T, over B
+        L             (1 - beta) (log sum exp - o_y) + beta mean (o - y)^2, over T
+    """
+    m = classes
+    return {
+        "comparisons": m - 1,
+        "functions": m + 2,
+        "additions": (2 * m - 1) + 3 * m + 3,
+        "multiplications": 5 * m + 4,
+        "macs": m,
+        "activation_reads": m,
+        "activation_writes": m,
+    }
+
+
+def standardisation(synapse: Synapse) -> tuple[Columns, Columns]:
+    """Return what making and differentiating a standardised weight takes; nothing for others."""
+    if not hasattr(synapse, "gain"):
+        return {}, {}
+    weights, rows = synapse.weight.numel(), len(synapse.weight)
+    forward = {
+        "additions": 2 * weights + rows,
+        "macs": weights,
+        "multiplications": 2 * weights + 2 * rows,
+        "functions": 2 * rows,
+        "weight_reads": weights + rows,
+        "state_writes": weights,
+    }
+    backward = {
+        "additions": 2 * weights,
+        "macs": 2 * weights,
+        "multiplications": weights + 3 * rows,
+        "state_reads": 2 * weights,
+        "state_writes": weights + rows,
+    }
+    return forward, backward
+
+
+def optimiser_step(optimiser: Optimiser) -> Columns:
+    """Return what an optimiser step takes of one trained number; its gradient is a state.
+
+    ::
+
+        adam    m <- b1 m + (1 - b1) g,  v <- b2 v + (1 - b2) g g
+                w <- w - c m / (c' sqrt(v) + eps)
+        adamw   the same, and w <- (1 - lr d) w
+        sgd     v <- b v + g,  w <- w - lr v
+
+    Raises:
+        UsageError: another optimiser.
+    """
+    if optimiser not in _OPTIMISERS:
+        raise UsageError(
+            f'The operations of the optimiser "{optimiser}" are not known; those of '
+            f"{', '.join(_OPTIMISERS)} are."
+        )
+    return _OPTIMISERS[optimiser]
