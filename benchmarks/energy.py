@@ -61,7 +61,7 @@ def energy(
     *,
     only: str | None = None,
     seeds: str = "0,1,2",
-    train: bool = True,
+    trained_only: bool = False,
     jobs: int = 1,
     data_dir: Path | None = None,
     runs: Path = RUNS,
@@ -76,8 +76,8 @@ def energy(
         Networks, separated by commas; default all. The others stay as the result file has them.
     seeds
         Seeds of the classifiers, separated by commas.
-    train
-        Train runs that are not there; else they are left out.
+    trained_only
+        Leave out runs that are not there, instead of training them.
     jobs
         Runs trained side by side.
     data_dir
@@ -93,7 +93,7 @@ def energy(
     file = results or RESULTS / "energy.json"
     folder = None if data_dir is None else data_dir.resolve()
     settings = Settings(
-        Launch(runs.resolve(), folder, jobs=jobs), train, file.with_suffix(""), documents
+        Launch(runs.resolve(), folder, jobs=jobs), not trained_only, file.with_suffix(""), documents
     )
     given = {"seeds": seeds, "data_dir": data_dir}
     command = ["python", "-m", "benchmarks.energy", *options_given(energy, **given)]
@@ -106,7 +106,7 @@ def energy(
         ordered = sorted(rows.values(), key=_order)
         write_result(file, {**origin(command, threads=1), "kind": KIND, "rows": ordered})
     if not rows:
-        raise UsageError("No network is trained; leave --no-train out.")
+        raise UsageError("No network is trained; leave --trained-only out.")
 
 
 def _cells(only: str | None, seeds: Sequence[int]) -> Iterator[Cell]:
