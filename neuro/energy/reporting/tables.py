@@ -242,7 +242,7 @@ def baselines(record: Record) -> Table:
                     baseline["name"],
                     shown(baseline["bits"]),
                     answer,
-                    each["priced_by"] or each["name"],
+                    _sides(each["name"], each["priced_by"]),
                     labelled(each),
                     band(each["total_pj"]) if priced else "-",
                     _ratio(each["ratio"]),
@@ -254,8 +254,14 @@ def baselines(record: Record) -> Table:
          "5 to 95 %", "this over it"),
         tuple(rows),
         "The same architecture without spikes, in one pass. The last column is the energy of this "
-        "network over the other's: below 1 spikes win. Its band draws constants once for both.",
+        "network over the other's: below 1 spikes win. Its band draws constants once for both. "
+        "\"a beside b\": this network has the prices of a, the other those of b.",
     )  # fmt: skip
+
+
+def _sides(name: str, own: str | None) -> str:
+    """Return whose prices both sides have, if they are not the same."""
+    return name if own in (None, name) else f"{name} beside {own}"
 
 
 def _ratio(ratio: Record | None) -> str:
