@@ -58,8 +58,8 @@ def test_accuracy_stands_beside_the_energy_of_baselines():
         "this network", "", "97.65%", "fine", "1.2 nJ (estimate, simulated)", "1 nJ to 2 nJ", "1",
     )  # fmt: skip
     assert rows[2] == (
-        "ann-fp32", "-", "98.00%", "fine-own", "2.5 nJ (estimate, simulated)", "2 nJ to 4 nJ",
-        "0.5 (0.25 to 0.75)",
+        "ann-fp32", "-", "98.00%", "fine beside fine-own", "2.5 nJ (estimate, simulated)",
+        "2 nJ to 4 nJ", "0.5 (0.25 to 0.75)",
     )  # fmt: skip
     assert rows[3][4] == "no price"
     assert rows[4][:3] == ("qnn-3bit", "3", "not trained; --baselines trains it")
