@@ -25,7 +25,7 @@ def render_memory(record: dict[str, Any], file: str) -> str:
         [
             f"#### Peak memory of one update, {record['network']}, batch of {record['batch_size']}",
             "",
-            f"![Peak memory over time steps](docs/images/{Path(file).stem}.png)",
+            f"![Peak memory over time steps](images/{Path(file).stem}.png)",
             "",
             table(header, rows),
             "",
@@ -98,7 +98,7 @@ def render_layers(record: dict[str, Any], file: str) -> str:
         [
             f"#### One LIF layer over a whole sequence, {sizes}",
             "",
-            f"![Time of a LIF layer](docs/images/{Path(file).stem}.png)",
+            f"![Time of a LIF layer](images/{Path(file).stem}.png)",
             "",
             table(header, rows),
             "",
@@ -233,7 +233,7 @@ def render_synapses(record: dict[str, Any], file: str) -> str:
         [
             "#### Synapses driven by spike events",
             "",
-            f"![Speed over density](docs/images/{Path(file).stem}.png)",
+            f"![Speed over density](images/{Path(file).stem}.png)",
             "",
             table(header, rows),
             "",

@@ -51,7 +51,7 @@ def difference(name: str, record: dict[str, Any]) -> str:
 
 def source(files: Sequence[str], machine: str) -> str:
     """Say which files a table is made from, and where they were measured."""
-    links = ", ".join(f"[`{file}`](benchmarks/results/{file})" for file in files)
+    links = ", ".join(f"[`{file}`](../benchmarks/results/{file})" for file in files)
     return f"From {links}, measured on {machine}."
 
 

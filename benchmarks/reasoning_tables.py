@@ -41,7 +41,7 @@ def render_reasoning(entries: Sequence[tuple[Record, str]]) -> str:
     parts = ["#### Graph reasoning", ""]
     if any(record["grid"] == LEARNING_CURVE for record, _ in entries):
         name = f"{LEARNING_CURVE}.png"
-        parts += [f"![Validation over the epochs on {LEARNING_CURVE}](docs/images/{name})", ""]
+        parts += [f"![Validation over the epochs on {LEARNING_CURVE}](images/{name})", ""]
     for columns in (FACTS, LINKS):
         judged = next(iter(columns.values()))[0] + BEST
         chosen = [

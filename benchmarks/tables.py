@@ -1,8 +1,7 @@
-"""The results section of README.md, made from the result files alone.
+"""docs/results.md and the highlights of README.md, made from the result files alone.
 
 Everything between ``<!-- results:start -->`` and ``<!-- results:end -->`` is written here; each row
-names its command, each table its file. ``--check`` fails when the section is not what the files
-say.
+names its command, each table its file. ``--check`` fails when a section is not what the files say.
 """
 
 import json
@@ -18,6 +17,7 @@ from benchmarks.export_table import render_exports
 from benchmarks.graph_tables import render_graph, render_ranking, render_relational
 from benchmarks.grid_result import bars_of
 from benchmarks.grids import GRIDS, find_grid
+from benchmarks.highlights import Entry, Results, highlights
 from benchmarks.kernel_tables import (
     render_kept,
     render_layers,
@@ -47,44 +47,52 @@ from neuro.training.checkpoint import write_atomically
 
 START, END = "<!-- results:start -->", "<!-- results:end -->"
 README = REPOSITORY / "README.md"
-Entry = tuple[dict[str, Any], str]
-"""A result and the name of its file."""
+DOCUMENT = REPOSITORY / "docs" / "results.md"
 Renderer = Callable[[Sequence[Entry]], str]
 IMAGE = re.compile(r"!\[[^\]]*\]\(([^)]+)\)")
 KINDS_OF_GRIDS = frozenset(grid.task.kind for grid in GRIDS.values())
 
 
-def tables(*, readme: Path = README, results: Path = RESULTS, check: bool = False) -> None:
-    """Write the results section of the README.
+def tables(
+    *,
+    readme: Path = README,
+    document: Path = DOCUMENT,
+    results: Path = RESULTS,
+    check: bool = False,
+) -> None:
+    """Write the tables of all results, and the highlights.
 
     Parameters
     ----------
     readme
-        The file that holds the section.
+        The file that holds the highlights.
+    document
+        The file that holds the tables.
     results
         Folder of the result files.
     check
-        Write nothing; fail if the section is not what the files say.
+        Write nothing; fail if a section is not what the files say.
     """
-    text = readme.read_text("utf-8")
-    section = render(results)
-    wanted = place(text, section)
-    missing = [name for name in IMAGE.findall(section) if not (readme.parent / name).is_file()]
-    if check:
+    sections = {readme: highlights(read_results(results)), document: render(results)}
+    for file, section in sections.items():
+        text = file.read_text("utf-8")
+        wanted = place(text, section)
+        missing = [name for name in IMAGE.findall(section) if not (file.parent / name).is_file()]
+        if not check:
+            write_atomically(file, wanted.encode())
+            for name in missing:
+                say(f"{name} is not there; draw it with: python -m benchmarks.figures")
+            continue
         if wanted != text:
             raise CheckFailedError(
-                f"The results in {readme.name} are not those of {results.name}/; "
+                f"The results in {file.name} are not those of {results.name}/; "
                 "write them again with: python -m benchmarks.tables"
             )
         if missing:
             raise CheckFailedError(
-                f"{readme.name} shows pictures that are not there: {', '.join(missing)}; "
+                f"{file.name} shows pictures that are not there: {', '.join(missing)}; "
                 "draw them with: python -m benchmarks.figures"
             )
-        return
-    write_atomically(readme, wanted.encode())
-    for name in missing:
-        say(f"{name} is not there; draw it with: python -m benchmarks.figures")
 
 
 def place(text: str, section: str) -> str:
@@ -94,27 +102,34 @@ def place(text: str, section: str) -> str:
         UsageError: the marks are not there, once each and in order.
     """
     if text.count(START) != 1 or text.count(END) != 1 or text.index(START) > text.index(END):
-        raise UsageError(f"The README must hold {START} and then {END}, once each.")
+        raise UsageError(f"The file must hold {START} and then {END}, once each.")
     before, _, rest = text.partition(START)
     after = rest.partition(END)[2]
     return f"{before}{START}\n\n{section}\n{END}{after}"
 
 
-def render(results: Path) -> str:
-    """Return the whole section as Markdown."""
-    found: dict[str, list[Entry]] = {kind: [] for kind in RENDERERS}
-    for file in sorted(results.glob("*.json")):
+def read_results(folder: Path) -> Results:
+    """Return all results by kind, in the order of the tables.
+
+    Raises:
+        UsageError: a file is damaged, or of an unknown kind.
+    """
+    found: Results = {kind: [] for kind in RENDERERS}
+    for file in sorted(folder.glob("*.json")):
         kind = json.loads(file.read_text("utf-8")).get("kind")
         if kind not in RENDERERS:
             raise UsageError(f"{file} is of kind {kind!r}; known: {', '.join(RENDERERS)}.")
         found[kind].append((read_result(file, kind), file.name))
     grids = list(GRIDS)
-    parts = []
-    for kind, entries in found.items():
-        if kind in KINDS_OF_GRIDS:
-            entries.sort(key=lambda entry: grids.index(entry[0]["grid"]))
-        if entries:
-            parts.append(RENDERERS[kind](entries))
+    for kind in KINDS_OF_GRIDS & found.keys():
+        found[kind].sort(key=lambda entry: grids.index(entry[0]["grid"]))
+    return found
+
+
+def render(results: Path) -> str:
+    """Return all tables as Markdown."""
+    found = read_results(results)
+    parts = [RENDERERS[kind](entries) for kind, entries in found.items() if entries]
     return "\n".join(parts) if parts else "Nothing has been measured yet.\n"
 
 
@@ -206,7 +221,7 @@ def render_gradients(record: dict[str, Any], file: str) -> str:
         [
             f"#### Gradients by layer: {record['title']}",
             "",
-            f"![Variance of gradients and cosine of credit by layer](docs/images/{stem}.png)",
+            f"![Variance of gradients and cosine of credit by layer](images/{stem}.png)",
             "",
             table(header, rows),
             "",

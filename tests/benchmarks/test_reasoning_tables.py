@@ -73,7 +73,7 @@ def test_rows_are_graphs_and_methods_and_links_have_a_table_of_their_own(tmp_pat
     assert links[2:5] == ["`nbfnet`", "0.900 (0.956)", "0.875 (0.962)"]
     heading = rows(text, "| graph")
     assert heading[1][3:5] == ["AUROC", "AP"]
-    assert "[`cora.json`](benchmarks/results/cora.json)" in text
+    assert "[`cora.json`](../benchmarks/results/cora.json)" in text
     assert "README of NBFNet" in text
     assert "Test CPU with 1 thread" in text
     assert text.count("#### Graph reasoning") == 1
@@ -115,4 +115,4 @@ def test_a_diverged_run_is_counted_and_the_picture_of_one_graph_is_shown(tmp_pat
     assert row[1] == "10 epochs of 500 batches"
     assert row[3] == "-"
     assert row[14] == "0 of 1, 1 diverged"
-    assert "(docs/images/wn18rr.png)" in text
+    assert "(images/wn18rr.png)" in text

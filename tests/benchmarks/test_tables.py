@@ -1,4 +1,4 @@
-"""The results section of the README is what the result files say."""
+"""Results in README and docs are what the result files say."""
 
 from pathlib import Path
 
@@ -8,8 +8,9 @@ from benchmarks.cells import Cell
 from benchmarks.command import CheckFailedError
 from benchmarks.grid_result import summarise
 from benchmarks.grids import GRIDS
+from benchmarks.highlights import highlights
 from benchmarks.records import origin, write_result
-from benchmarks.tables import END, START, place, render, tables
+from benchmarks.tables import END, START, place, read_results, render, tables
 from neuro.errors import UsageError
 
 DIGITS = GRIDS["digits"]
@@ -70,6 +71,14 @@ def readme(tmp_path: Path) -> Path:
     return file
 
 
+@pytest.fixture
+def document(tmp_path: Path) -> Path:
+    file = tmp_path / "docs" / "results.md"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(f"before\n{START}\nold\n{END}\nafter\n")
+    return file
+
+
 def test_each_row_states_its_mean_its_difference_and_its_command(results: Path) -> None:
     text = render(results)
     row = next(line for line in text.splitlines() if line.startswith("| `opzo` | 97.60"))
@@ -78,7 +87,7 @@ def test_each_row_states_its_mean_its_difference_and_its_command(results: Path) 
     assert cells[3].startswith("-0.50 ± 0.00, p < 0.001, beyond noise")
     assert cells[4:8] == ["3", "0.250", "12", "400"]
     assert cells[8] == "`python -m benchmarks.accuracy digits --only opzo`"
-    assert "[`digits.json`](benchmarks/results/digits.json)" in text
+    assert "[`digits.json`](../benchmarks/results/digits.json)" in text
     assert "neuro train opzo --dataset digits --seed 0" in text
     assert "Test CPU with 1 thread" in text
 
@@ -90,38 +99,53 @@ def test_memory_rows_state_growth_and_source(results: Path) -> None:
     assert "benchmarks/results/memory.json" in text
 
 
-def test_writing_touches_nothing_outside_the_marks(readme: Path, results: Path) -> None:
-    tables(readme=readme, results=results)
-    text = readme.read_text("utf-8")
-    assert text.startswith(f"before\n{START}\n")
-    assert text.endswith(f"{END}\nafter\n")
-    assert "old" not in text
-    tables(readme=readme, results=results)
-    assert readme.read_text("utf-8") == text
+def test_highlights_are_of_what_was_measured(results: Path) -> None:
+    text = highlights(read_results(results))
+    assert "| Digits, the default of `neuro train` | - | 98.10 ± 0.10 | 97.60 ± 0.10 | - |" in text
+    assert "from T = 8 to 32 grows: `opzo` 1.02 times." in text
+    assert "LIF layer" not in text
 
 
-def test_check_fails_when_the_readme_is_stale(readme: Path, results: Path) -> None:
+def test_writing_touches_nothing_outside_the_marks(
+    readme: Path, document: Path, results: Path
+) -> None:
+    for _ in range(2):
+        tables(readme=readme, document=document, results=results)
+        for file in (readme, document):
+            text = file.read_text("utf-8")
+            assert text.startswith(f"before\n{START}\n")
+            assert text.endswith(f"{END}\nafter\n")
+            assert "old" not in text
+            assert "97.60" in text
+
+
+def test_check_fails_when_a_section_is_stale(readme: Path, document: Path, results: Path) -> None:
+    files = {"readme": readme, "document": document, "results": results}
     with pytest.raises(CheckFailedError, match=r"python -m benchmarks\.tables"):
-        tables(readme=readme, results=results, check=True)
-    tables(readme=readme, results=results)
-    tables(readme=readme, results=results, check=True)
-    readme.write_text(readme.read_text("utf-8").replace("97.60", "99.60"))
-    with pytest.raises(CheckFailedError):
-        tables(readme=readme, results=results, check=True)
+        tables(**files, check=True)
+    tables(**files)
+    tables(**files, check=True)
+    for file in (readme, document):
+        text = file.read_text("utf-8")
+        file.write_text(text.replace("97.60", "99.60"))
+        with pytest.raises(CheckFailedError, match=file.name):
+            tables(**files, check=True)
+        file.write_text(text)
 
 
-def test_check_fails_when_a_picture_is_missing(readme: Path, results: Path) -> None:
-    tables(readme=readme, results=results)
-    (readme.parent / "docs" / "images" / "memory.png").unlink()
+def test_check_fails_when_a_picture_is_missing(readme: Path, document: Path, results: Path) -> None:
+    files = {"readme": readme, "document": document, "results": results}
+    tables(**files)
+    (document.parent / "images" / "memory.png").unlink()
     with pytest.raises(CheckFailedError, match=r"memory\.png"):
-        tables(readme=readme, results=results, check=True)
+        tables(**files, check=True)
 
 
 @pytest.mark.parametrize("text", ["", START, f"{END}{START}", f"{START}{START}{END}"])
-def test_a_readme_without_the_marks_is_refused(text: str) -> None:
+def test_a_file_without_the_marks_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="results:start"):
         place(text, "x")
 
 
-def test_the_readme_of_the_project_is_current() -> None:
+def test_the_results_of_the_project_are_current() -> None:
     tables(check=True)

@@ -1,0 +1,124 @@
+"""What the results come to, in a table and a few sentences for the README."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from benchmarks.graph import factors
+from benchmarks.markdown import NONE, percent, table
+from benchmarks.memory import growth_by_rule
+
+Entry = tuple[dict[str, Any], str]
+"""A result and the name of its file."""
+Results = dict[str, list[Entry]]
+RULES = ("bptt", "ottt", "opzo", "dfa", "dkp", "zo")
+
+
+def highlights(found: Results) -> str:
+    """Return them as Markdown; only what was measured is said."""
+    parts = []
+    if found.get("accuracy"):
+        parts += [_accuracies(found["accuracy"]), ""]
+    sentences = [
+        f"- {sentence}"
+        for kind, say in SENTENCES.items()
+        for record, _ in found.get(kind, ())
+        for sentence in say(record)
+    ]
+    parts += [*sentences, ""] if sentences else []
+    return "\n".join(parts) if parts else "Nothing has been measured yet.\n"
+
+
+def _accuracies(entries: Sequence[Entry]) -> str:
+    rows = []
+    for record, _ in entries:
+        rules = record["rules"]
+        cells = [percent(rules[name].get("test_accuracy")) if name in rules else NONE
+                 for name in RULES]  # fmt: skip
+        rows.append((record["title"], *cells))
+    return table(("test accuracy (%), mean ± std over seeds", *(f"`{name}`" for name in RULES)),
+                 rows)  # fmt: skip
+
+
+def _memory(record: dict[str, Any]) -> list[str]:
+    growth = growth_by_rule(record)
+    steps = sorted({row["timesteps"] for row in record["rows"]})
+    said = [f"`{rule}` {growth[rule]:.2f} times" for rule in ("opzo", "bptt") if rule in growth]
+    return [
+        f"Memory of an update of {record['network']} from T = {steps[0]} to {steps[-1]} grows: "
+        f"{', '.join(said)}."
+    ]
+
+
+def _layer(record: dict[str, Any]) -> list[str]:
+    contenders = record["contenders"]
+    said = [
+        f"{name} {contenders[name]['forward_backward']['over_neuro']['median']:.1f} times"
+        for name in ("SpikingJelly, torch.compile", "SpikingJelly", "snnTorch", "Norse", "Sinabs")
+        if name in contenders
+    ]
+    ours = contenders["neuro"]["forward_backward"]["median_ms"]
+    sizes = f"T = {record['timesteps']}, B = {record['batch_size']}, N = {record['neurons']}"
+    beside = f"; {', '.join(said)} as long" if said else ""
+    return [f"A LIF layer ({sizes}), forward and backward: {ours:.1f} ms{beside}."]
+
+
+def _messages(record: dict[str, Any]) -> list[str]:
+    found = [factors(task) for task in record["tasks"].values()]
+    (slow, fast), (much, little) = ((min(each), max(each)) for each in zip(*found, strict=True))
+    return [
+        f"Delayed messages on knowledge graphs, {len(found)} tasks: {slow:,.0f} to {fast:,.0f} "
+        f"times as fast as naive torch, with {much:,.0f} to {little:,.0f} times less memory."
+    ]
+
+
+def _ranking(record: dict[str, Any]) -> list[str]:
+    return [
+        f"The whole test set of {record['dataset']} ({record['triples']:,} triples, both sides, "
+        f"among {record['nodes']:,} nodes) in {record['seconds']:.0f} s on {record['threads']} "
+        "threads."
+    ]
+
+
+def _exports(record: dict[str, Any]) -> list[str]:
+    rows = record["rows"]
+    lost = max(row["float_accuracy"] - row["integer_accuracy"] for row in rows)
+    wrong = sum(sum(row["proof"]["mismatches"].values()) for row in rows)
+    samples = sum(row["proof"]["samples"] for row in rows)
+    return [
+        f"{len(rows)} trained networks as a chip's integers: at most {100 * max(lost, 0):.2f} "
+        f"points lost; run again by the reference, Lava and netx on {samples} samples, {wrong} numbers "
+        "differ."
+    ]
+
+
+def _energy(record: dict[str, Any]) -> list[str]:
+    told = []
+    for row in record["rows"]:
+        if row["seed"] != 0 or not row["baselines"]:
+            continue
+        ratios = [
+            f"{beside['ratio']['value']:.2g} of {baseline['name']}"
+            for baseline in row["baselines"]
+            for beside in baseline["profiles"]
+            if beside["name"] == "horowitz45-int8" and beside["ratio"] and baseline["bits"]
+        ]
+        if ratios:
+            told.append(f"{row['network']} {' and '.join(ratios)}")
+    if not told:
+        return []
+    return [
+        "Estimated energy of a sample at 8-bit prices of arithmetic, beside the same architecture "
+        f"without spikes: {'; '.join(told)}. Memory is not in it: see "
+        "[docs/results.md](docs/results.md)."
+    ]
+
+
+SENTENCES: dict[str, Callable[[dict[str, Any]], list[str]]] = {
+    "memory": _memory,
+    "layers": _layer,
+    "graph": _messages,
+    "ranking": _ranking,
+    "exports": _exports,
+    "energy": _energy,
+}
+"""By kind of result, in the order of the list."""
