@@ -86,8 +86,8 @@ def _exports(record: dict[str, Any]) -> list[str]:
     samples = sum(row["proof"]["samples"] for row in rows)
     return [
         f"{len(rows)} trained networks as a chip's integers: at most {100 * max(lost, 0):.2f} "
-        f"points lost; run again by the reference, Lava and netx on {samples} samples, {wrong} numbers "
-        "differ."
+        f"points lost; run again by the reference, Lava and netx on {samples} samples, {wrong} "
+        "numbers differ."
     ]
 
 
