@@ -6,11 +6,16 @@ import torch
 
 from benchmarks.accuracy import accuracy
 from benchmarks.command import main, say
+from benchmarks.counting import counting
+from benchmarks.energy import energy
+from benchmarks.energy_cost import energy_cost
 from benchmarks.exports import exports
 from benchmarks.figures import figures
 from benchmarks.gradients import gradients
+from benchmarks.graph import graph
 from benchmarks.grids import COLLECTIONS, GRIDS
 from benchmarks.memory import EVENTS, memory
+from benchmarks.ranking import ranking
 from benchmarks.relational import relational
 from benchmarks.synapses import synapses
 from benchmarks.tables import tables
@@ -19,7 +24,7 @@ from neuro.hardware.lava.interpreter import LavaMissingError
 
 
 def everything(*, data_dir: Path | None = None, jobs: int = 1) -> None:
-    """Run all grids, measure gradients, memory, warm start, kernels, exports; draw, write tables.
+    """Run all grids, measure all that has a table, draw, and write the tables.
 
     Takes hours; runs that are finished stay, stopped ones continue. Time per sample and per
     layer is measured beside other frameworks by `make bench-peers`. Grids for a GPU are left out
@@ -56,6 +61,13 @@ def everything(*, data_dir: Path | None = None, jobs: int = 1) -> None:
     synapses()
     say("== relational")
     relational()
+    say("== delayed messages, ranking")
+    graph(data_dir=data_dir or Path("data"))
+    ranking(data_dir=data_dir or Path("data"))
+    say("== energy, and what counting costs")
+    energy(data_dir=data_dir, jobs=jobs)
+    counting()
+    energy_cost()
     say("== exports")
     try:
         exports(data_dir=data_dir)
