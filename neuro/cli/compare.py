@@ -30,8 +30,8 @@ def compare(
     runs
         Folders of runs or of exports of integers, two or more.
     profile
-        Hardware profiles by name, or TOML files of your own; several may follow, as in
-        `neuro energy`.
+        Hardware profiles by name, TOML files of your own, or "measured" on this machine; several
+        may follow, as in `neuro energy`.
     html
         Write one page that needs no network; to energy.html, unless --output names a file.
     md

@@ -41,7 +41,8 @@ def energy(
         Folder of a run, or of an export of integers.
     profile
         Hardware profiles by name, or TOML files of your own (a path with / or .toml); several may
-        follow. Default horowitz45-fp32 and loihi1.
+        follow. "measured" runs the network for some seconds and reads this machine's counters
+        (RAPL, NVML). Default horowitz45-fp32 and loihi1.
     html
         Write one page that needs no network; to RUN/energy.html, unless --output names a file.
     md

@@ -1,6 +1,6 @@
 """A classifier counted on samples of its test set."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import reduce
 from math import ceil
 from operator import add
@@ -75,6 +75,18 @@ def sample_batches(
         inputs, targets = feeder.take(split, chosen)
         generator = generator_for(config.seed, "evaluate", number, device=feeder.device)
         yield list(feeder.over_time(inputs, generator)), targets
+
+
+def run_samples(session: ClassificationSession, samples: int) -> Callable[[], object]:
+    """Return a function that runs the samples that are counted, encoded beforehand."""
+    batches = [steps for steps, _ in sample_batches(session, samples)]
+    network = session.network.eval()
+
+    def run() -> None:
+        for steps in batches:
+            network.run(steps)
+
+    return run
 
 
 def input_signal(session: ClassificationSession) -> Signal:

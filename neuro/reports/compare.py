@@ -6,12 +6,19 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from neuro.energy.pricing.account import Account
-from neuro.energy.reporting.record import SCHEMA, opening, priced, total
+from neuro.energy.pricing.machine import Machine
+from neuro.energy.reporting.record import (
+    SCHEMA,
+    Pricing,
+    Subject,
+    machine_among,
+    open_profiles,
+    opening,
+    priced,
+    total,
+)
 from neuro.energy.reporting.report import DEFAULT_PROFILES, Report
 from neuro.errors import UsageError
-from neuro.hardware.profile import HardwareProfile
-from neuro.reports.energy import open_profiles
 from neuro.reports.opening import CountOptions
 from neuro.reports.run import Counted, count
 
@@ -20,7 +27,7 @@ REPETITIONS = 5
 
 def compare_runs(
     paths: Sequence[Path],
-    profiles: Sequence[str | Path | HardwareProfile] = DEFAULT_PROFILES,
+    profiles: Sequence[str | Path | Pricing] = DEFAULT_PROFILES,
     *,
     options: CountOptions | None = None,
     clock: bool = False,
@@ -30,7 +37,8 @@ def compare_runs(
 
     Args:
         paths: folders of runs or exports, two or more.
-        profiles: names of hardware profiles, paths of own ones, or profiles.
+        profiles: names of hardware profiles, paths of own ones, or profiles; "measured" reads
+            this machine's counters, as :func:`neuro.reports.energy.energy_report`.
         options: what to count of each.
         clock: also measure here and now what one sample takes.
         allow_mixed_kinds: let measured and simulated prices stand in one column.
@@ -42,7 +50,7 @@ def compare_runs(
     if len(paths) < 2:
         raise UsageError("A comparison takes two runs or more.")
     prices = open_profiles(profiles, allow_mixed_kinds=allow_mixed_kinds)
-    counted = [count(path, options) for path in paths]
+    counted = [count(path, options, machine=machine_among(prices)) for path in paths]
     return Report(
         {
             "schema": SCHEMA,
@@ -53,25 +61,29 @@ def compare_runs(
     )
 
 
-def _sources(profile: HardwareProfile, counted: Counted) -> dict[str, Any]:
+def _sources(profile: Pricing, counted: Counted) -> dict[str, Any]:
     told = priced(counted.subject.account(profile))
+    if isinstance(profile, Machine):
+        told["notes"] = []  # each run has its own
     return {key: told[key] for key in ("name", "scope", "notes", "citations")}
 
 
-def _run(counted: Counted, profiles: Sequence[HardwareProfile], *, clock: bool) -> dict[str, Any]:
+def _run(counted: Counted, profiles: Sequence[Pricing], *, clock: bool) -> dict[str, Any]:
     subject = counted.subject
     seconds = _seconds(counted.run_once) if clock and counted.run_once is not None else None
     record = opening(subject)
     return {
         **{key: each for key, each in record.items() if key not in ("schema", "estimate")},
         "totals": subject.ledger.per_sample.total.to_json(),
-        "profiles": [_priced(subject.account(profile)) for profile in profiles],
+        "profiles": [_priced(subject, profile) for profile in profiles],
         "latency": {"steps": subject.ledger.timesteps, "seconds": seconds},
     }
 
 
-def _priced(found: Account) -> dict[str, Any]:
-    return {**total(found), "excluded": list(found.excluded)}
+def _priced(subject: Subject, profile: Pricing) -> dict[str, Any]:
+    found = subject.account(profile)
+    told = priced(found)
+    return {**total(found), **{key: told[key] for key in ("excluded", "measurement")}}
 
 
 def _seconds(run_once: Callable[[], object]) -> float:

@@ -101,14 +101,32 @@ def count_reasoner(
     )
 
 
+def ask_queries(session: ReasoningSession, queries: int) -> Callable[[], object]:
+    """Return a function that asks the queries that are counted for the scores of all nodes."""
+    drawn = draw_queries(session, queries)
+    batches = list(zip(*(torch.split(each, BATCH) for each in drawn), strict=True))
+    ask = _asking(session)
+
+    def run() -> None:
+        for heads, relations in batches:
+            ask(heads, relations)
+
+    return run
+
+
 def ask_once(session: ReasoningSession) -> Callable[[], object]:
     """Return a function that asks one test query for the scores of all nodes."""
-    head, relation = draw_queries(session, 1)
+    ask, one = _asking(session), draw_queries(session, 1)
+    return lambda: ask(*one)
+
+
+def _asking(session: ReasoningSession) -> Callable[[Tensor, Tensor], Tensor]:
     model, graph = session.reasoner, session.test_graph.whole
     candidates = torch.arange(graph.nodes, device=session.device)[None]
 
     @torch.no_grad()
-    def ask() -> Tensor:
-        return model.score(model(graph, head, relation), head, relation, candidates)
+    def ask(heads: Tensor, relations: Tensor) -> Tensor:
+        each = candidates.expand(len(heads), -1)
+        return model.score(model(graph, heads, relations), heads, relations, each)
 
     return ask

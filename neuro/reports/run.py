@@ -1,15 +1,19 @@
 """A run, or an export of one, opened and counted on real test data."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import torch
+
+from neuro.energy.pricing.machine import Machine
 from neuro.energy.reporting.record import Subject
+from neuro.errors import UsageError
 from neuro.export.folder import MANIFEST
-from neuro.reports.classifier import count_classifier, sample_batches
+from neuro.reports.classifier import count_classifier, run_samples, sample_batches
 from neuro.reports.exports import count_export
 from neuro.reports.opening import CountOptions, open_run
-from neuro.reports.reasoning import ask_once, count_reasoner
+from neuro.reports.reasoning import ask_once, ask_queries, count_reasoner
 from neuro.training.classification import ClassificationSession
 from neuro.training.environment import computing
 from neuro.training.reasoning import ReasoningSession
@@ -35,19 +39,33 @@ class Counted:
         return self.session is not None and bool(self.session.network.neuron_nodes)
 
 
-def count(path: Path, options: CountOptions | None = None) -> Counted:
+def count(
+    path: Path, options: CountOptions | None = None, *, machine: Machine | None = None
+) -> Counted:
     """Count the operations of a run folder or an export folder on test samples.
+
+    Args:
+        path: the folder.
+        options: what to count.
+        machine: to measure what the same samples take on, too; of runs.
 
     Raises:
         CheckpointError: the folder is no run, or the checkpoint is not there or damaged.
         UsageError: the run has saved no checkpoint yet, or more samples are asked for than there
-            are.
+            are, or an export or a device without counter is to be measured.
         DataError: data or export are missing or damaged.
     """
     options = options or CountOptions()
     if (path / MANIFEST).is_file():
+        if machine is not None:
+            raise UsageError(
+                f"{path} is an export, whose integers are for a chip; what this machine's "
+                "simulator takes is not measured. Measure the run that it was made of."
+            )
         return Counted(subject=count_export(path, options))
     run, session, checkpoint = open_run(path, options)
+    if machine is not None:
+        machine.check(session.device)
     config = session.config
     what = {
         "run": str(path),
@@ -67,7 +85,20 @@ def count(path: Path, options: CountOptions | None = None) -> Counted:
             subject = count_classifier(run, session, what, options)
             steps, _ = next(sample_batches(session, 1))
             network = session.network
+            if machine is not None:
+                work = run_samples(session, subject.ledger.samples)
+                subject = _measured(subject, machine, work, session.device)
             return Counted(subject=subject, session=session, run_once=lambda: network.run(steps))
         assert isinstance(session, ReasoningSession)
         subject = count_reasoner(run, session, what, options.samples)
+        if machine is not None:
+            work = ask_queries(session, subject.ledger.samples)
+            subject = _measured(subject, machine, work, session.device)
         return Counted(subject=subject, run_once=ask_once(session))
+
+
+def _measured(
+    subject: Subject, machine: Machine, work: Callable[[], object], device: torch.device
+) -> Subject:
+    """Return a subject with what its samples take on a machine."""
+    return replace(subject, measured=machine.measure(work, subject.ledger.samples, device))

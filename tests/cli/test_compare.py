@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.test_energy import DOCUMENT, exported, keys_of
+from tests.energy.counters import running_on
 from tests.export.conftest import run, soft
 
 __all__ = ["exported", "run", "soft"]
@@ -75,3 +76,25 @@ def test_wrong_use_is_one_line(command, two, arguments, code, said):
     assert said in found.err
     assert found.err.startswith("neuro: ")
     assert found.err.count("\n") == 1
+
+
+def test_runs_are_measured_side_by_side(command, two, tmp_path, monkeypatch):
+    arguments = ("compare", "a", "b", "--samples", 20, "--profile", "measured")
+    with running_on(tmp_path / "powercap", monkeypatch):
+        found = command(*arguments, "--json")
+        told = command(*arguments, "truenorth")
+        page = command(*arguments, "--html", "--output", "x.html")
+    assert found.code == 0, found.err
+    record = json.loads(found.out)
+    for each in record["runs"]:
+        (profile,) = each["profiles"]
+        assert profile["total_pj"]["value"] > 0
+        assert profile["measurement"]["seconds"] > 0
+    text = DOCUMENT.read_text("utf-8")
+    for key in keys_of(record):
+        assert f"`{key}`" in text or f'"{key}"' in text, key
+    assert told.code == 0, told.err
+    rows = [line.strip() for line in told.out.splitlines()]
+    assert sum(row.startswith("above idle, measured") for row in rows) == 1
+    assert not any(row.startswith("above idle, truenorth") for row in rows)
+    assert page.code == 0, page.err

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.energy.counters import counted_here, running_on
 from tests.export.conftest import quick, run, trained
 
 __all__ = ["run"]
@@ -206,3 +207,51 @@ def test_kinds_are_mixed_where_asked_for(command, mine):
                     "--mixed-kinds", "--json")  # fmt: skip
     assert found.code == 0, found.err
     assert len(json.loads(found.out)["profiles"]) == 2
+
+
+def test_a_run_is_measured_here(command, mine, tmp_path, monkeypatch):
+    with running_on(tmp_path / "powercap", monkeypatch):
+        found = command("energy", "r", "--samples", 20, "--profile", "measured", "--json")
+        mixed = command("energy", "r", "--samples", 20, "--profile", "loihi1", "measured",
+                        "--mixed-kinds")  # fmt: skip
+        unasked = command("energy", "r", "--profile", "measured", "loihi1")
+    assert found.code == 0, found.err
+    record = json.loads(found.out)
+    (profile,) = record["profiles"]
+    assert (profile["name"], profile["kind"], profile["layers"]) == ("measured", "measured", [])
+    assert profile["total_pj"]["value"] > 0
+    assert profile["measurement"]["passes"] >= 5
+    assert record["totals"]["spikes"] > 0
+    assert all(each["profiles"][0]["total_pj"] is None for each in record["baselines"])
+    text = DOCUMENT.read_text("utf-8")
+    for key in keys_of(record):
+        assert f"`{key}`" in text or f'"{key}"' in text, key
+    assert mixed.code == 0, mixed.err
+    for part in ("(estimate, measured)", "(estimate, simulated)", "RAPL counters of",
+                 "waiting as long as a sample takes"):  # fmt: skip
+        assert part in mixed.out, part
+    assert (unasked.code, unasked.out) == (2, "")
+    assert "allow mixed kinds" in unasked.err
+
+
+def test_a_reasoner_is_measured_and_an_export_is_not(
+    command, reasoner, exported, tmp_path, monkeypatch
+):
+    with running_on(tmp_path / "powercap", monkeypatch):
+        found = command("energy", reasoner, "--samples", 5, "--profile", "measured", "--json")
+        refused = command("energy", exported, "--profile", "measured")
+    assert found.code == 0, found.err
+    assert json.loads(found.out)["profiles"][0]["total_pj"]["value"] > 0
+    assert (refused.code, refused.out) == (2, "")
+    assert "Measure the run that it was made of" in refused.err
+
+
+@pytest.mark.parametrize("verb", [("energy", "r"), ("compare", "r", "r")])
+def test_a_machine_without_counters_says_so_before_it_counts(
+    command, mine, tmp_path, monkeypatch, verb
+):
+    counted_here(tmp_path / "none", monkeypatch)
+    monkeypatch.setattr("neuro.reports.run.open_run", lambda *_: pytest.fail("it was opened"))
+    found = command(*verb, "--profile", "measured")
+    assert (found.code, found.out) == (2, "")
+    assert re.fullmatch(r"neuro: This machine cannot measure energy: [^\n]*\n", found.err)

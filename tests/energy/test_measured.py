@@ -10,24 +10,7 @@ import pytest
 from neuro.energy import measure
 from neuro.energy.pricing.measured import Rapl
 from neuro.errors import UsageError
-
-RANGE = 262_143_328_850
-
-
-def zone(folder: Path, name: str, label: str, energy: int) -> Path:
-    place = folder / name
-    place.mkdir(parents=True)
-    (place / "name").write_text(f"{label}\n")
-    (place / "max_energy_range_uj").write_text(f"{RANGE}\n")
-    (place / "energy_uj").write_text(f"{energy}\n")
-    return place
-
-
-def spend(place: Path, microjoules: int) -> None:
-    """Let a counter run on, over its end if need be."""
-    counter, written = place / "energy_uj", place / "written"
-    written.write_text(f"{(int(counter.read_text()) + microjoules) % (RANGE + 1)}\n")
-    written.replace(counter)  # at once: who reads meanwhile must not find an empty file
+from tests.energy.counters import RANGE, spend, zone
 
 
 @pytest.fixture

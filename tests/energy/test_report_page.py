@@ -74,6 +74,25 @@ def test_clicking_through_the_profiles_shows_the_figures_of_the_record(page, tmp
     check_quiet(page, address)
 
 
+def test_what_was_measured_has_counters_for_layers(page, tmp_path):
+    whole = record(baselines=[], training=None)
+    counted = [{"name": "intel-rapl:0 package-0", "pj": whole["profiles"][0]["total_pj"]}]
+    whole["profiles"][1] |= {"name": "measured", "kind": "measured", "kinds": ["measured"],
+                             "family": "measured", "with_memory_pj": None, "layers": [],
+                             "terms": counted, "sensitivity": [],
+                             "measurement": {"intervals": 5}}  # fmt: skip
+    address = save(whole, tmp_path) + "#measured"
+    page.open(address)
+    headings = visible(page, "article h2, article h3")
+    assert headings == ["measured", "Energy by counter (estimate, measured)"]
+    names = visible(page, "[data-term] > span:first-child")
+    assert names == ["intel-rapl:0 package-0"]
+    assert visible(page, "[data-figure=total]") == [tables.labelled(whole["profiles"][1])]
+    page.click("[data-profile='fine']")
+    assert "Energy by layer (estimate, simulated)" in visible(page, "article h2")
+    check_quiet(page, address)
+
+
 def check_profile(page: Page, whole: dict, profile: dict) -> None:
     """Compare what is shown of a profile with its record."""
     pressed = "[data-profile][aria-pressed=true]"

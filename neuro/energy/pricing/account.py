@@ -222,6 +222,8 @@ def joules(
 
 def significant(joules: float) -> str:
     """Write an energy with at most two significant digits: "5.8 mJ"."""
+    if joules < 0:
+        return f"-{significant(-joules)}"
     if joules == 0:
         return "0 J"
     fits = (prefix for prefix in _PREFIXES if joules >= 0.995 * prefix[0])

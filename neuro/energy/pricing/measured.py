@@ -23,11 +23,14 @@ from typing import Any, Protocol
 from neuro.errors import UsageError
 
 POWERCAP = Path("/sys/class/powercap")
+RAPL = "intel-rapl:"
+GPU = "GPU "
+"""How names of sensors begin."""
 PERIOD = 0.1
 """Seconds between readings: far below the time in which a counter runs over."""
 
 _MICRO, _MILLI = 1e-6, 1e-3
-_ZONE = re.compile(r"intel-rapl:\d+(:\d+)?")
+_ZONE = re.compile(rf"{RAPL}\d+(:\d+)?")
 _COUNTED = re.compile(r"package-\d+|dram")
 """Zones that do not overlap: "core" and "uncore" are parts of a package, "psys" holds them all."""
 
@@ -118,11 +121,11 @@ class Meter:
 
 
 @contextmanager
-def measure(*, powercap: Path = POWERCAP, period: float = PERIOD) -> Iterator[Meter]:
+def measure(*, powercap: Path | None = None, period: float = PERIOD) -> Iterator[Meter]:
     """Measure the joules of a block with every sensor that this machine has.
 
     Args:
-        powercap: folder of the power capping interface.
+        powercap: folder of the power capping interface, if not where Linux has it.
         period: seconds between readings, above 0.
 
     Raises:
@@ -130,6 +133,7 @@ def measure(*, powercap: Path = POWERCAP, period: float = PERIOD) -> Iterator[Me
     """
     if not period > 0:
         raise UsageError(f"period must be above 0 seconds, got {period}.")
+    powercap = powercap or POWERCAP
     with _nvml() as nvml:
         sensors = [*_rapl_sensors(powercap), *_nvml_sensors(nvml)]
         if not sensors:
@@ -155,6 +159,17 @@ def measure(*, powercap: Path = POWERCAP, period: float = PERIOD) -> Iterator[Me
             meter.seconds = time.perf_counter() - start
 
 
+def counters() -> tuple[str, ...]:
+    """Return the names of the sensors that :func:`measure` reads.
+
+    Raises:
+        UsageError: the machine has no sensor, or its counters cannot be read.
+    """
+    with measure() as meter:
+        pass
+    return tuple(meter.domains)
+
+
 def _poll(sensors: Sequence[Sensor], done: threading.Event, period: float) -> None:
     while not done.wait(period):
         for sensor in sensors:
@@ -164,7 +179,7 @@ def _poll(sensors: Sequence[Sensor], done: threading.Event, period: float) -> No
 def _rapl_sensors(powercap: Path) -> list[Sensor]:
     """Return the zones whose energies add up to what processors and memory draw."""
     found: list[Sensor] = []
-    for zone in sorted(powercap.glob("intel-rapl:*")):
+    for zone in sorted(powercap.glob(f"{RAPL}*")):
         if not _ZONE.fullmatch(zone.name):
             continue
         try:
@@ -205,7 +220,7 @@ def _nvml_sensors(nvml: Any | None) -> list[Sensor]:
     found: list[Sensor] = []
     for number in range(nvml.nvmlDeviceGetCount()):
         device = nvml.nvmlDeviceGetHandleByIndex(number)
-        name = f"GPU {number}"
+        name = f"{GPU}{number}"
         try:
             found.append(NvmlCounter(nvml, device, name))
         except nvml.NVMLError:

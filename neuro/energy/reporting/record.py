@@ -5,13 +5,15 @@ Every number of a report is made here, once; ``docs/json-output.md`` names the k
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from neuro.energy.counts import Counts, Facts, Ledger
 from neuro.energy.pricing.account import Account, account, ratio
 from neuro.energy.pricing.break_even import BreakEven
+from neuro.energy.pricing.machine import MEASURED, Machine, Measurement
 from neuro.energy.pricing.placement import PlacementTerms
-from neuro.energy.pricing.prices import check_kinds, prices_of
+from neuro.energy.pricing.prices import energy_profile, prices_of, require_one_family
 from neuro.energy.pricing.scenarios import TAILS
 from neuro.energy.training.cost import TrainingCost
 from neuro.errors import UsageError
@@ -21,10 +23,13 @@ SCHEMA = 1
 PICO = 1e-12
 PRODUCTS = frozenset({"multiplication_energy", "mac_equivalent_energy"})
 """What a profile has to price for a total of learning to mean anything."""
+UNMEASURED = "Only the network itself is measured, as it answers."
 LEARNING = "synaptic_update_stdp_energy"
 """What a chip takes to change a synapse in place."""
 
 Json = dict[str, Any]
+Pricing = HardwareProfile | Machine
+"""What makes energies of operations, or measures them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +63,7 @@ class Subject:
         accuracy: by ``measure``, or None.
         measure: what ``accuracy`` is: accuracy, mrr, ...
         placement: of an export on a chip: terms that operations do not have.
+        measured: what a sample took on this machine, where that was asked for.
     """
 
     what: Mapping[str, Any]
@@ -67,15 +73,20 @@ class Subject:
     accuracy: float | None = None
     measure: str | None = None
     placement: PlacementTerms | None = None
+    measured: Measurement | None = None
 
-    def account(self, profile: HardwareProfile) -> Account:
-        """Price a sample."""
+    def account(self, profile: Pricing) -> Account | Measurement:
+        """Price a sample, or tell what was measured."""
+        if isinstance(profile, Machine):
+            if self.measured is None:
+                raise ValueError(f"{self.what['run']} was counted, but not measured")
+            return self.measured
         return account(self.ledger, profile, placement=self.placement, batches=self.batches)
 
 
 def make_record(
     subject: Subject,
-    profiles: Sequence[HardwareProfile],
+    profiles: Sequence[Pricing],
     *,
     baselines: Sequence[Baseline] = (),
     break_even: Mapping[str, Sequence[BreakEven]] | None = None,
@@ -86,7 +97,7 @@ def make_record(
 
     Args:
         subject: what was counted.
-        profiles: to price it with, at least one.
+        profiles: to price it with, at least one; this machine only if the subject was measured.
         baselines: networks beside it.
         break_even: by profile, the rates at which layers cost what those of a baseline do.
         training: what learning takes, by rule, or why it is not known.
@@ -107,7 +118,33 @@ def make_record(
     }
 
 
-def check_profiles(profiles: Sequence[HardwareProfile], *, allow_mixed_kinds: bool) -> None:
+def open_profiles(
+    profiles: Sequence[str | Path | Pricing], *, allow_mixed_kinds: bool
+) -> list[Pricing]:
+    """Read profiles and find this machine's counters, before anything that takes time.
+
+    Raises:
+        UsageError: one is unknown, or has no prices, or their kinds do not go together; or
+            "measured" is asked for and this machine has no counters.
+        DataError: one is incomplete.
+    """
+    found = [_opened(each) for each in profiles]
+    check_profiles(found, allow_mixed_kinds=allow_mixed_kinds)
+    return found
+
+
+def machine_among(profiles: Iterable[Pricing]) -> Machine | None:
+    """Return this machine, if it is asked for."""
+    return next((each for each in profiles if isinstance(each, Machine)), None)
+
+
+def _opened(profile: str | Path | Pricing) -> Pricing:
+    if profile == MEASURED:
+        return Machine.here()
+    return energy_profile(profile) if isinstance(profile, str | Path) else profile
+
+
+def check_profiles(profiles: Sequence[Pricing], *, allow_mixed_kinds: bool) -> None:
     """Check that profiles may stand beside each other in one report.
 
     Raises:
@@ -119,7 +156,11 @@ def check_profiles(profiles: Sequence[HardwareProfile], *, allow_mixed_kinds: bo
     for name in names:
         if names.count(name) > 1:
             raise UsageError(f"Two hardware profiles are called {name}; give one another name.")
-    check_kinds(profiles, allow_mixed_kinds=allow_mixed_kinds)
+    families = {
+        each.name: each.family if isinstance(each, Machine) else prices_of(each).family
+        for each in profiles
+    }
+    require_one_family(families, allow_mixed_kinds=allow_mixed_kinds)
 
 
 def opening(subject: Subject) -> Json:
@@ -141,12 +182,12 @@ def opening(subject: Subject) -> Json:
     }
 
 
-def priced(found: Account) -> Json:
+def priced(found: Account | Measurement) -> Json:
     """Return an account, marked as what it is."""
-    return {**found.to_json(), "family": found.family, "estimate": True}
+    return {"measurement": None, **found.to_json(), "family": found.family, "estimate": True}
 
 
-def total(found: Account) -> Json:
+def total(found: Account | Measurement) -> Json:
     """Return no more of an account than its total, marked likewise."""
     told = priced(found)
     return {key: told[key] for key in ("name", "kinds", "kind", "family", "estimate", "total_pj")}
@@ -199,7 +240,7 @@ TOLD = ("kind", "signal", "parameters", "weights", "state", "neurons", "folded",
 """Facts of a layer that a report tells."""
 
 
-def _baseline(subject: Subject, baseline: Baseline, profiles: Sequence[HardwareProfile]) -> Json:
+def _baseline(subject: Subject, baseline: Baseline, profiles: Sequence[Pricing]) -> Json:
     return {
         "name": baseline.name,
         "bits": baseline.bits,
@@ -210,8 +251,10 @@ def _baseline(subject: Subject, baseline: Baseline, profiles: Sequence[HardwareP
     }
 
 
-def _beside(subject: Subject, baseline: Baseline, profile: HardwareProfile) -> Json:
+def _beside(subject: Subject, baseline: Baseline, profile: Pricing) -> Json:
     """Price a baseline beside the subject under one profile; say why where that cannot be."""
+    if isinstance(profile, Machine):
+        return {**_no_price(profile, UNMEASURED), "priced_by": None, "ratio": None}
     own = baseline.profiles.get(profile.name, profile)
     try:
         beside = ratio(
@@ -223,7 +266,7 @@ def _beside(subject: Subject, baseline: Baseline, profile: HardwareProfile) -> J
             allow_mixed_kinds=True,  # who reads it chose the profile; own has its technology
         )
     except UsageError as error:
-        return {**_no_price(profile, error), "priced_by": None, "ratio": None}
+        return {**_no_price(profile, str(error)), "priced_by": None, "ratio": None}
     return {
         **total(account(baseline.ledger, own)),
         "name": profile.name,
@@ -233,9 +276,9 @@ def _beside(subject: Subject, baseline: Baseline, profile: HardwareProfile) -> J
     }
 
 
-def _no_price(profile: HardwareProfile, error: UsageError) -> Json:
+def _no_price(profile: Pricing, reason: str) -> Json:
     nothing = dict.fromkeys(("kinds", "kind", "family", "total_pj"))
-    return {"name": profile.name, **nothing, "estimate": True, "reason": str(error)}
+    return {"name": profile.name, **nothing, "estimate": True, "reason": reason}
 
 
 def _break_even(found: Mapping[str, Sequence[BreakEven]]) -> list[Json]:
@@ -249,9 +292,7 @@ def _break_even(found: Mapping[str, Sequence[BreakEven]]) -> list[Json]:
     return list(rows.values())
 
 
-def _training(
-    training: Mapping[str, TrainingCost | str], profiles: Sequence[HardwareProfile]
-) -> Json:
+def _training(training: Mapping[str, TrainingCost | str], profiles: Sequence[Pricing]) -> Json:
     rules = {
         name: {**UNCOUNTED, "reason": cost} if isinstance(cost, str) else _rule(cost, profiles)
         for name, cost in training.items()
@@ -259,7 +300,7 @@ def _training(
     return {"rules": rules}
 
 
-def _rule(cost: TrainingCost, profiles: Sequence[HardwareProfile]) -> Json:
+def _rule(cost: TrainingCost, profiles: Sequence[Pricing]) -> Json:
     """Return what learning from one sample of a batch takes."""
     batch, whole = cost.samples, _joined(cost)
     updates = None if cost.synaptic_updates is None else cost.synaptic_updates / batch
@@ -274,7 +315,9 @@ def _rule(cost: TrainingCost, profiles: Sequence[HardwareProfile]) -> Json:
     }
 
 
-def _learning(whole: Ledger, updates: float | None, profile: HardwareProfile) -> Json:
+def _learning(whole: Ledger, updates: float | None, profile: Pricing) -> Json:
+    if isinstance(profile, Machine):
+        return {**_no_price(profile, UNMEASURED), "on_chip_pj": None}
     on_chip = _on_chip(updates, profile)
     try:
         if PRODUCTS.isdisjoint(prices_of(profile).constants):
@@ -283,7 +326,7 @@ def _learning(whole: Ledger, updates: float | None, profile: HardwareProfile) ->
             )
         found = account(whole, profile)
     except UsageError as error:
-        return {**_no_price(profile, error), "on_chip_pj": on_chip}
+        return {**_no_price(profile, str(error)), "on_chip_pj": on_chip}
     return {**total(found), "reason": None, "on_chip_pj": on_chip}
 
 

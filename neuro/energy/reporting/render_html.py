@@ -74,6 +74,7 @@ def _section(record: Record, profile: Record) -> dict[str, Any]:
         "kind": profile["kind"],
         "total": tables.labelled(profile),
         "band": tables.band(profile["total_pj"]),
+        "measured": tables.is_measured(profile),
         "layers": _bars(profile["layers"]),
         "terms": _bars([each for each in profile["terms"] if not _apart(each)]),
         "memory": _bars([each for each in profile["terms"] if _apart(each)]),

@@ -16,13 +16,20 @@ from torch import Tensor, nn
 from neuro.energy.counting.network import NetworkCounter
 from neuro.energy.counts import Ledger
 from neuro.energy.operators.dispatch import count_module
-from neuro.energy.pricing.prices import energy_profile
-from neuro.energy.reporting.record import SCHEMA, Baseline, Subject, check_profiles, make_record
+from neuro.energy.pricing.machine import Machine, Measurement
+from neuro.energy.reporting.record import (
+    SCHEMA,
+    Baseline,
+    Pricing,
+    Subject,
+    machine_among,
+    make_record,
+    open_profiles,
+)
 from neuro.energy.reporting.render_html import html
 from neuro.energy.reporting.render_text import latex, markdown, text
 from neuro.energy.reporting.tables import comparison, document
 from neuro.errors import DataError, NeuroError, UsageError, nearest
-from neuro.hardware.profile import HardwareProfile
 from neuro.layers import Network
 
 DEFAULT_PROFILES = ("horowitz45-fp32", "loihi1")
@@ -117,7 +124,7 @@ ENDINGS = {"txt": "text", "md": "md", "tex": "latex", "html": "html", "json": "j
 def report(
     model: nn.Module,
     loader: Iterable[tuple[Any, Tensor | None]],
-    profiles: Sequence[str | Path | HardwareProfile] = DEFAULT_PROFILES,
+    profiles: Sequence[str | Path | Pricing] = DEFAULT_PROFILES,
     *,
     signals: Any = None,
     name: str = "",
@@ -133,7 +140,8 @@ def report(
             ``[B, *input_shape]`` (one tensor T times is a constant current). Of another module, its
             input ``[B, ...]``, or a tuple of its arguments, the first of which is ``[B, ...]``.
             ``targets`` is ``[B]``, the classes, or None: then no accuracy is told.
-        profiles: names of hardware profiles, paths of own ones, or profiles.
+        profiles: names of hardware profiles, paths of own ones, or profiles; "measured" runs the
+            model over all batches for some seconds and reads this machine's counters.
         signals: what is not real. Of a network, what its input is: ``binary``, ``ternary``,
             ``graded`` or ``real``; of another module as for
             :func:`neuro.energy.operators.dispatch.count_module`. It is checked, never guessed.
@@ -143,12 +151,15 @@ def report(
         allow_mixed_kinds: let measured and simulated prices stand in one column.
 
     Raises:
-        UsageError: an unknown profile, an operation that has no rule of counting, inputs that are
-            not what ``signals`` says, or no batch at all.
+        UsageError: an unknown profile, a machine without counters, an operation that has no rule of
+            counting, inputs that are not what ``signals`` says, or no batch at all.
         DataError: a profile that lacks a number, a unit or a source.
     """
-    priced = [energy_profile(p) if isinstance(p, str | Path) else p for p in profiles]
-    check_profiles(priced, allow_mixed_kinds=allow_mixed_kinds)
+    priced = open_profiles(profiles, allow_mixed_kinds=allow_mixed_kinds)
+    machine = machine_among(priced)
+    if machine is not None:
+        machine.check(_device_of(model))
+        loader = list(loader)
     own = _Watched(model, signals)
     others = [_Watched(each, None) for each in (baselines or {}).values()]
     for inputs, targets in loader:
@@ -163,6 +174,7 @@ def report(
         parameters=sum(p.numel() for p in model.parameters()),
         accuracy=own.accuracy,
         measure="accuracy",
+        measured=None if machine is None else own.measure(machine, [x for x, _ in loader]),
     )
     beside = [
         Baseline(name=title, ledger=reduce(add, other.ledgers), accuracy=other.accuracy)
@@ -204,6 +216,22 @@ class _Watched:
         else:
             self._right += int((logits.argmax(-1) == targets).sum())
 
+    @torch.no_grad()
+    def measure(self, machine: Machine, batches: Sequence[Any]) -> Measurement:
+        """Measure what a sample of batches that were counted takes."""
+        model = self._model
+
+        def work() -> None:
+            for inputs in batches:
+                if isinstance(model, Network):
+                    model.run(inputs)
+                else:
+                    model(*(inputs if isinstance(inputs, tuple) else (inputs,)))
+
+        samples = sum(ledger.samples for ledger in self.ledgers)
+        with _evaluating(model):
+            return machine.measure(work, samples, _device_of(model))
+
     def _run(self, inputs: Any) -> tuple[Ledger, Any]:
         """Count a module and return what it gave, in the one pass that is counted."""
         given: list[Any] = []
@@ -214,6 +242,10 @@ class _Watched:
         finally:
             hook.remove()
         return ledger, given[0]
+
+
+def _device_of(model: nn.Module) -> torch.device:
+    return next((each.device for each in model.parameters()), torch.device("cpu"))
 
 
 @contextmanager

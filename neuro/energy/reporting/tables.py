@@ -61,7 +61,8 @@ class Document:
 
 def document(record: Record) -> Document:
     """Return what a report of one model says."""
-    tables = [totals(record), layers(record), layer_energies(record)]
+    tables = [totals(record), layers(record)]
+    tables += [layer_energies(record)] if any(each["layers"] for each in record["profiles"]) else []
     tables += [baselines(record)] if record["baselines"] else []
     tables += [break_even(record)] if record["break_even"] else []
     tables += [training(record)] if record["training"] else []
@@ -94,6 +95,7 @@ def comparison(record: Record) -> Document:
         name = profile["name"]
         rows.append((f"energy, {name}", *(labelled(each) for each in priced)))
         rows.append((f"  5 to 95 %, {name}", *(band(each["total_pj"]) for each in priced)))
+        rows += _above_idle(name, priced)
     seconds = [run["latency"]["seconds"] for run in runs]
     if any(each is not None for each in seconds):
         rows.append(("seconds a sample", *("-" if s is None else f"{s:.2g}" for s in seconds)))
@@ -116,6 +118,14 @@ def comparison(record: Record) -> Document:
         by_profile(record, "notes"),
         by_profile(record, "citations"),
     )
+
+
+def _above_idle(name: str, priced: Sequence[Record]) -> Iterable[tuple[str, ...]]:
+    """Yield what of a total was above what the machine draws anyway, if it was measured."""
+    found = [each.get("measurement") for each in priced]
+    if any(found):
+        told = (joules(each["above_idle_pj"]["value"]) if each else "-" for each in found)
+        yield (f"  above idle, {name}", *told)
 
 
 def _of_totals(runs: Sequence[Record]) -> Iterable[tuple[str, ...]]:
@@ -170,9 +180,28 @@ def totals(record: Record) -> Table:
         ("profile", "estimate and kind", "5 to 95 %", "spread over batches", "of what",
          "with memory"),
         rows,
-        "The band is of the profile's constants alone, drawn within their bounds. A value that its "
-        "source gives as a bound, a minimum say, may lie outside.",
+        " ".join(_of_bands(record["profiles"])),
     )  # fmt: skip
+
+
+def _of_bands(profiles: Sequence[Record]) -> Iterable[str]:
+    """Yield what the bands of totals are of."""
+    measured = [each["name"] for each in profiles if is_measured(each)]
+    if len(measured) < len(profiles):
+        yield (
+            "The band is of the profile's constants alone, drawn within their bounds. A value that "
+            "its source gives as a bound, a minimum say, may lie outside."
+        )
+    for name in measured:
+        yield (
+            f"{name}: read from this machine's counters, which hold whole devices; the band is of "
+            "the intervals. What idling took is under Notes."
+        )
+
+
+def is_measured(profile: Record) -> bool:
+    """Whether a total was read from counters while the network ran."""
+    return profile.get("measurement") is not None
 
 
 def layers(record: Record) -> Table:
