@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from neuro.energy.reporting.record import Subject
+from neuro.errors import UsageError
 from neuro.export.folder import MANIFEST
 from neuro.reports.classifier import count_classifier, sample_batches
 from neuro.reports.exports import count_export
@@ -40,14 +41,18 @@ def count(path: Path, options: CountOptions | None = None) -> Counted:
 
     Raises:
         CheckpointError: the folder is no run, or the checkpoint is not there or damaged.
-        UsageError: the run has saved no checkpoint yet, or more samples are asked for than there
-            are.
+        UsageError: the run has saved no checkpoint yet, more samples are asked for than there are,
+            or the steps of a reasoner.
         DataError: data or export are missing or damaged.
     """
     options = options or CountOptions()
     if (path / MANIFEST).is_file():
         return Counted(subject=count_export(path, options))
     run, session, checkpoint = open_run(path, options)
+    if options.per_step and not isinstance(session, ClassificationSession):
+        raise UsageError(
+            f"--per-step is of classifiers and exports; run {path} reasons on a graph."
+        )
     config = session.config
     what = {
         "run": str(path),
