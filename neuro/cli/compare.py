@@ -41,7 +41,7 @@ def compare(
     json
         Print exactly one JSON object on stdout.
     output
-        Write to this file.
+        Write to this file; without one of the forms above, by its ending, as in `neuro energy`.
     samples
         Test samples to count of each; default 512, 100 queries of a graph reasoner, all of an
         export.
@@ -56,7 +56,7 @@ def compare(
     no_download
         Fail where data would have to be downloaded.
     """
-    form = one_form(html=html, md=md, latex=latex, json=json)
+    form = one_form(output, html=html, md=md, latex=latex, json=json)
     from neuro.energy.reporting.report import DEFAULT_PROFILES
     from neuro.reports import CountOptions, compare_runs
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -10,8 +10,7 @@ from neuro.errors import UsageError
 
 if TYPE_CHECKING:
     from neuro.energy import Report
-
-Form = Literal["text", "html", "md", "latex", "json"]
+    from neuro.energy.reporting.report import Form
 
 
 def energy(
@@ -52,7 +51,8 @@ def energy(
     json
         Print exactly one JSON object on stdout.
     output
-        Write to this file.
+        Write to this file; without one of the forms above, by its ending: .html, .md, .tex, .json
+        or else text.
     samples
         Test samples to count; default 512, 100 queries of a graph reasoner, all of an export.
     per_step
@@ -68,7 +68,7 @@ def energy(
     no_download
         Fail where data would have to be downloaded.
     """
-    form = one_form(html=html, md=md, latex=latex, json=json)
+    form = one_form(output, html=html, md=md, latex=latex, json=json)
     if per_step and form != "json":
         raise UsageError("--per-step is told by --json alone; give it, too.")
     from neuro.energy.reporting.report import DEFAULT_PROFILES
@@ -90,7 +90,7 @@ def energy(
     deliver(report, form, output, run / "energy.html")
 
 
-def deliver(report: "Report", form: Form, output: Path | None, page: Path) -> None:
+def deliver(report: "Report", form: "Form", output: Path | None, page: Path) -> None:
     """Write a report where it was asked for.
 
     Args:
@@ -114,8 +114,8 @@ def read_names(profiles: Sequence[str]) -> list[str | Path]:
     return [Path(each) if "/" in each or each.endswith(".toml") else each for each in profiles]
 
 
-def one_form(*, html: bool, md: bool, latex: bool, json: bool) -> Form:
-    """Return the one form that was asked for; text if none was.
+def one_form(output: Path | None, *, html: bool, md: bool, latex: bool, json: bool) -> "Form":
+    """Return the one form that was asked for, by name or by the ending of a file; else text.
 
     Raises:
         UsageError: several were.
@@ -124,4 +124,8 @@ def one_form(*, html: bool, md: bool, latex: bool, json: bool) -> Form:
     asked = [form for form, wanted in given.items() if wanted]
     if len(asked) > 1:
         raise UsageError(f"Choose one of {' and '.join(f'--{form}' for form in asked)}.")
-    return asked[0] if asked else "text"
+    if asked:
+        return asked[0]
+    from neuro.energy.reporting.report import ENDINGS
+
+    return "text" if output is None else ENDINGS.get(output.suffix.removeprefix("."), "text")

@@ -7,6 +7,7 @@ the query. Rounding, selecting and moving numbers are no arithmetic. See
 :class:`neuro.energy.Counts` for the kinds of operations.
 """
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -188,6 +189,29 @@ def count_nbfnet(model: NBFNet, graph: RelationalGraph, *, queries: int, candida
             layers[f"layer {number}, {name}"] = counts
     layers["score"] = _scores(model.mlp, queries * candidates)
     return Ledger(layers, samples=queries)
+
+
+def count_pairs(model: GRSNN | NBFNet, both_ways: Ledger) -> Ledger:
+    """Count pairs whose order says nothing, in total: two runs each, one score.
+
+    The features of a pair are the sum of those that its two runs read out; half of it, their mean,
+    is in the weights of the small network.
+
+    Args:
+        model: that ran.
+        both_ways: of the runs from heads and from tails, no candidate of which was scored.
+    """
+    pairs, remainder = divmod(both_ways.samples, 2)
+    if remainder:
+        raise ValueError(f"count_pairs: {both_ways.samples} runs are no pairs")
+    hidden = model.query.embedding_dim
+    read = hidden
+    if isinstance(model, GRSNN) and model.concat_hidden:
+        read *= model.timesteps
+    score = _scores(model.mlp, pairs) + Counts(additions=pairs * read)
+    if isinstance(model, GRSNN) and not model.boundary_query:
+        score += Counts(additions=pairs * hidden)
+    return replace(both_ways, layers={**both_ways.layers, "score": score}, samples=pairs)
 
 
 def _layer_counts(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from neuro.errors import UsageError
+from neuro.errors import CheckpointError, UsageError
 from neuro.training import RunDirectory, load_run
 from neuro.training.checkpoint import checkpoint_names
 from neuro.training.session import Session
@@ -53,10 +53,18 @@ def open_run(path: Path, options: CountOptions) -> tuple[RunDirectory, Session, 
 
 
 def recorded(run: RunDirectory, checkpoint: str, measure: str) -> float | None:
-    """Return what a finished run measured on the whole test set at a checkpoint; None if not."""
+    """Return what a finished run measured on the whole test set at a checkpoint; None if not.
+
+    Raises:
+        CheckpointError: the summary of the run is missing or damaged.
+    """
     endings = {"last": "", "best": "_best_validation"}
     if checkpoint not in endings or run.state() != "finished":
         return None
-    metrics = run.read_json("summary.json")["metrics"]
+    metrics = run.read_json("summary.json").get("metrics")
+    if not isinstance(metrics, dict):
+        raise CheckpointError(
+            f"{run.path / 'summary.json'} is damaged: it has no table of metrics."
+        )
     value: float | None = metrics.get(measure + endings[checkpoint])
     return value

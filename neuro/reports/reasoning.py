@@ -1,4 +1,4 @@
-"""Test queries of a graph reasoner, counted."""
+"""What a graph reasoner was tested on, counted: queries of facts, or pairs that may be linked."""
 
 from collections.abc import Callable, Iterator
 from functools import reduce
@@ -12,16 +12,16 @@ from neuro.energy import Ledger
 from neuro.energy.reporting.record import Subject
 from neuro.errors import UsageError
 from neuro.graph import GRSNN, NBFNet
-from neuro.graph.operations import count_grsnn, count_heard, count_nbfnet
+from neuro.graph.operations import count_grsnn, count_heard, count_nbfnet, count_pairs
 from neuro.graph.queries import both_sides
 from neuro.reports.opening import recorded
 from neuro.training import RunDirectory
 from neuro.training.reasoning import ReasoningSession
 
 QUERIES = 100
-"""Test queries that are counted unless asked otherwise."""
+"""Test queries, or pairs, that are counted unless asked otherwise."""
 BATCH = 8
-"""Queries propagated at once."""
+"""Runs through the graph at once."""
 
 
 class Asked(NamedTuple):
@@ -37,31 +37,57 @@ class Asked(NamedTuple):
 def draw_queries(session: ReasoningSession, queries: int) -> tuple[Tensor, Tensor]:
     """Return heads and relations of test queries, drawn with a fixed seed."""
     asked = both_sides(session.task.test, relations=session.test_graph.fact_relations)
-    order = torch.randperm(len(asked.sources), generator=torch.Generator().manual_seed(0))
-    chosen = order[:queries]
+    chosen = _draw(len(asked.sources), queries)
     return (
         asked.sources[chosen].to(session.device),
         asked.relations[chosen].to(session.device),
     )
 
 
-@torch.no_grad()
+def draw_pairs(session: ReasoningSession, pairs: int) -> Tensor:
+    """Return links that were held out to test, ``[n, 3]``, drawn with a fixed seed."""
+    chosen: Tensor = session.task.test[_draw(len(session.task.test), pairs)]
+    return chosen.to(session.device)
+
+
+def _draw(held: int, number: int) -> Tensor:
+    return torch.randperm(held, generator=torch.Generator().manual_seed(0))[:number]
+
+
 def count_queries(session: ReasoningSession, heads: Tensor, relations: Tensor) -> Iterator[Asked]:
     """Yield the operations of queries, batch by batch, with all nodes as candidates."""
-    model, graph = session.model.eval(), session.test_graph.whole
+    nodes = session.test_graph.whole.nodes
     for asked in zip(torch.split(heads, BATCH), torch.split(relations, BATCH), strict=True):
-        if isinstance(model, GRSNN):
-            features = model(graph, *asked)
-            heard = count_heard(model, graph, asked[1], features)
-            released, skipping = (
-                count_grsnn(model, features, heard, candidates=graph.nodes, skip_silence=skip)
-                for skip in (False, True)
-            )
-            yield Asked(released, skipping)
-        else:
-            assert isinstance(model, NBFNet)
-            found = count_nbfnet(model, graph, queries=len(asked[0]), candidates=graph.nodes)
-            yield Asked(found, found)
+        yield _count_runs(session, *asked, candidates=nodes)
+
+
+def count_links(session: ReasoningSession, pairs: Tensor) -> Iterator[Ledger]:
+    """Yield the operations of pairs ``[n, 3]`` as the model scores them, batch by batch."""
+    assert isinstance(session.model, GRSNN | NBFNet)
+    for part in torch.split(pairs, BATCH // 2):
+        heads, relations, tails = part.unbind(1)
+        runs = torch.cat([heads, tails]), relations.repeat(2)
+        asked = _count_runs(session, *runs, candidates=0)
+        yield count_pairs(session.model, asked.released)
+
+
+@torch.no_grad()
+def _count_runs(
+    session: ReasoningSession, heads: Tensor, relations: Tensor, *, candidates: int
+) -> Asked:
+    """Count a run through the graph for each head, and the scores of so many nodes each."""
+    model, graph = session.model.eval(), session.test_graph.whole
+    if isinstance(model, GRSNN):
+        features = model(graph, heads, relations)
+        heard = count_heard(model, graph, relations, features)
+        released, skipping = (
+            count_grsnn(model, features, heard, candidates=candidates, skip_silence=skip)
+            for skip in (False, True)
+        )
+        return Asked(released, skipping)
+    assert isinstance(model, NBFNet)
+    found = count_nbfnet(model, graph, queries=len(heads), candidates=candidates)
+    return Asked(found, found)
 
 
 def count_reasoner(
@@ -70,39 +96,43 @@ def count_reasoner(
     what: dict[str, Any],
     queries: int | None,
 ) -> Subject:
-    """Count test queries from both sides of all test triples.
+    """Count test queries from both sides of all test triples; of an undirected graph, test links.
 
     Args:
         run: whose summary says how well it answers.
         session: at the weights to be counted.
         what: names of the run.
-        queries: how many; None is 100, or all if there are fewer.
+        queries: how many, or how many links; None is 100, or all if there are fewer.
 
     Raises:
-        UsageError: the graph is undirected, or there are not so many queries.
+        UsageError: there are not so many.
     """
-    if session.task.undirected:
-        raise UsageError(
-            f"Run {run.path} is on an undirected graph, whose questions are pairs of two runs "
-            "each; operations are counted for queries to a graph of facts."
-        )
-    held = 2 * len(session.task.test)
+    links, measure = session.task.undirected, session.validation_measure
+    unit = "pairs" if links else "queries"
+    held = len(session.task.test) * (1 if links else 2)
     if queries is not None and queries > held:
-        raise UsageError(f"--samples {queries}: the test set asks {held} queries.")
-    heads, relations = draw_queries(session, queries or QUERIES)
-    ledgers = [asked.released for asked in count_queries(session, heads, relations)]
+        raise UsageError(f"--samples {queries}: the test set asks {held} {unit}.")
+    number = queries or QUERIES
+    if links:
+        ledgers = list(count_links(session, draw_pairs(session, number)))
+    else:
+        asked = count_queries(session, *draw_queries(session, number))
+        ledgers = [each.released for each in asked]
     return Subject(
-        what={**what, "unit": "queries", "accuracy_samples": held},
+        # links are told from as many wrong ones
+        what={**what, "unit": unit, "accuracy_samples": 2 * len(session.task.test)},
         ledger=reduce(add, ledgers),
         batches=ledgers,
         parameters=session.parameters,
-        accuracy=recorded(run, what["checkpoint"], "mrr"),
-        measure="mrr",
+        accuracy=recorded(run, what["checkpoint"], measure),
+        measure=measure,
     )
 
 
 def ask_queries(session: ReasoningSession, queries: int) -> Callable[[], object]:
-    """Return a function that asks the queries that are counted for the scores of all nodes."""
+    """Return a function that asks the queries that are counted, or scores the pairs."""
+    if session.task.undirected:
+        return _scoring(session, draw_pairs(session, queries))
     drawn = draw_queries(session, queries)
     batches = list(zip(*(torch.split(each, BATCH) for each in drawn), strict=True))
     ask = _asking(session)
@@ -115,9 +145,23 @@ def ask_queries(session: ReasoningSession, queries: int) -> Callable[[], object]
 
 
 def ask_once(session: ReasoningSession) -> Callable[[], object]:
-    """Return a function that asks one test query for the scores of all nodes."""
+    """Return a function that asks one test query for the scores of all nodes, or scores a link."""
+    if session.task.undirected:
+        return _scoring(session, draw_pairs(session, 1))
     ask, one = _asking(session), draw_queries(session, 1)
     return lambda: ask(*one)
+
+
+def _scoring(session: ReasoningSession, pairs: Tensor) -> Callable[[], object]:
+    model, graph = session.reasoner, session.test_graph.whole
+    batches = [part.unbind(1) for part in torch.split(pairs, BATCH // 2)]
+
+    @torch.no_grad()
+    def run() -> None:
+        for heads, relations, tails in batches:
+            model.score_symmetric(graph, heads, relations, tails)
+
+    return run
 
 
 def _asking(session: ReasoningSession) -> Callable[[Tensor, Tensor], Tensor]:

@@ -51,8 +51,8 @@ def count(
 
     Raises:
         CheckpointError: the folder is no run, or the checkpoint is not there or damaged.
-        UsageError: the run has saved no checkpoint yet, or more samples are asked for than there
-            are, or an export or a device without counter is to be measured.
+        UsageError: the run has saved no checkpoint yet, more samples are asked for than there are,
+            or the steps of a reasoner, or an export or a device without counter is to be measured.
         DataError: data or export are missing or damaged.
     """
     options = options or CountOptions()
@@ -66,6 +66,10 @@ def count(
     run, session, checkpoint = open_run(path, options)
     if machine is not None:
         machine.check(session.device)
+    if options.per_step and not isinstance(session, ClassificationSession):
+        raise UsageError(
+            f"--per-step is of classifiers and exports; run {path} reasons on a graph."
+        )
     config = session.config
     what = {
         "run": str(path),

@@ -116,6 +116,16 @@ def test_other_forms_go_to_a_file(command, mine, form, ending, opening):
     assert not list(Path().glob(".x*"))
 
 
+def test_the_ending_of_a_file_tells_its_form(command, mine):
+    for ending, opening in (("html", "<!DOCTYPE html>"), ("md", "# opzo on"), ("dat", "opzo on")):
+        found = command("energy", "r", "--samples", 4, "--output", f"x.{ending}")
+        assert (found.code, found.out) == (0, f"Report: x.{ending}\n"), found.err
+        assert Path(f"x.{ending}").read_text("utf-8").startswith(opening)
+    found = command("energy", "r", "--samples", 4, "--output", "x.md", "--latex")
+    assert found.code == 0, found.err
+    assert Path("x.md").read_text("utf-8").startswith("% opzo on")  # what is named goes first
+
+
 def test_a_page_without_a_name_lies_in_the_run(command, mine):
     found = command("energy", "r", "--samples", 4, "--html")
     assert (found.code, found.out) == (0, "Report: r/energy.html\n"), found.err
@@ -140,7 +150,10 @@ def test_an_export_is_counted_as_its_integers_run(command, exported):
     placed = terms["static power"] + terms["messages"] + terms["hops between tiles"]
     assert terms["static power"] > 0
     assert parts + placed == pytest.approx(profile["total_pj"]["value"])
-    assert command("energy", exported, "--profile", "loihi1").code == 0
+    told = command("energy", exported, "--profile", "loihi1").out
+    energies = told[told.index("Energy by layer") :].split("\n\n")[0]
+    for name in ("static power", "messages", "hops between tiles"):
+        assert f"\n  {name}  " in energies  # so that the column adds up to its total
 
 
 def test_a_reasoner_is_counted_by_queries(command, reasoner):

@@ -99,6 +99,44 @@ def test_wrong_use_is_told():
         report(network(), [(spikes(), None)], ["horowitz45-fp32", "truenorth"])
 
 
+CLASSES = torch.zeros(B, dtype=torch.int64)
+
+
+@pytest.mark.parametrize(
+    ("loader", "said"),
+    [
+        ([torch.rand(B, 4)], r"batches \(inputs, targets\).*got a Tensor"),
+        ([(spikes(),)], r"got \(list\)"),
+        ([(spikes(), [0, 1])], r"got \(list, list\)"),
+        ([(spikes(), CLASSES[:2])], r"shape \[4\], got \[2\]"),
+        ([(spikes(), torch.eye(4))], r"shape \[4\], got \[4, 4\]"),
+        ([(spikes(), None), (spikes()[:2], None)], "as many time steps, got 3 and 2"),
+        ([([], None)], "at least one time step"),
+    ],
+)
+def test_a_wrong_loader_is_told(loader, said):
+    with pytest.raises(UsageError, match=said):
+        report(network(), loader, ["horowitz45-fp32"], signals="binary")
+
+
+def test_what_gives_no_logits_is_not_judged():
+    whole = nn.Flatten(0)  # neither samples nor classes
+    loader = [(torch.rand(B, 4), CLASSES)]
+    with pytest.raises(UsageError, match=r"logits of shape \[4, classes\], got \[16\]"):
+        report(whole, loader, ["horowitz45-fp32"])
+    assert report(whole, [(loader[0][0], None)]).to_json()["accuracy"] is None
+
+
+def test_where_nothing_has_a_price_there_is_no_band():
+    found = report(nn.Linear(4, 2), [(torch.rand(B, 4), None)], ["loihi1"])
+    assert found.to_json()["profiles"][0]["kinds"] == []
+    for form in ("text", "md", "latex"):
+        written = found.write(form)
+        assert "nothing of it is priced" in written
+        assert "0 J to 0 J" not in written
+    assert '<p data-figure="band">5 to 95 %: -</p>' in found.html()
+
+
 def test_an_unknown_layer_is_named():
     class Odd(nn.Module):
         def forward(self, x):

@@ -46,7 +46,7 @@ def test_energies_of_layers_have_a_column_for_each_profile_and_end_in_the_totals
 
 def test_terms_of_a_placement_stand_below_the_layers():
     whole = record()
-    whole["profiles"][0]["layers"].append({"name": "static power", "pj": pj(7, 6, 8)})
+    whole["profiles"][0]["terms"].append({"name": "static power", "pj": pj(7, 6, 8)})
     rows = cells(tables.layer_energies(whole))
     assert list(rows) == ["first", "<lif> & 2", "static power", "total"]
     assert rows["static power"] == ("7 pJ", "-")

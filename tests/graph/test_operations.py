@@ -13,7 +13,7 @@ from torch import nn
 
 from neuro.energy import Counts, Ledger
 from neuro.graph import GRSNN, NBFNet
-from neuro.graph.operations import count_grsnn, count_heard, count_nbfnet
+from neuro.graph.operations import count_grsnn, count_heard, count_nbfnet, count_pairs
 from neuro.kernels import RelationalGraph
 
 NODES, RELATIONS = 5, 3
@@ -477,3 +477,46 @@ def test_nbfnet_by_hand():
     assert found.layers["layer 1, messages"] == Counts(macs=24, comparisons=24, multiplications=4)
     assert found.layers["layer 1, linear"] == Counts(macs=3 * (13 * 16 + 2 * 4))
     assert found.layers["score"] == Counts(macs=3 * (8 * 8 + 8), comparisons=3 * 8)
+
+
+@pytest.mark.parametrize("concatenated", [False, True])
+def test_a_pair_is_two_runs_and_one_score(concatenated):
+    model = loud_grsnn(3, concat_hidden=concatenated)
+    graph, relations = graph_of(), torch.tensor([1, 2, 1, 2])
+    with torch.no_grad():
+        features = model(graph, torch.tensor([0, 2, 1, 3]), relations)
+    heard = count_heard(model, graph, relations, features)
+    runs = count_grsnn(model, features, heard, candidates=0)
+    found = count_pairs(model, runs)
+    assert (found.samples, found.timesteps) == (2, runs.timesteps)
+    assert found.driven == runs.driven
+    read = 3 * 7 if concatenated else 3
+    wide = read + 3
+    assert found.layers == {
+        **runs.layers,
+        "score": Counts(macs=2 * (wide * wide + wide), comparisons=2 * wide, additions=2 * read),
+    }
+    assert runs.layers["score"] == Counts()
+
+
+def test_pairs_of_nbfnet_by_hand():
+    graph = graph_of([(0, 0, 1), (1, 1, 0), (0, 0, 2)], nodes=3)
+    model = NBFNet(2, hidden=4, layers=1)
+    runs = count_nbfnet(model, graph, queries=2, candidates=0)
+    found = count_pairs(model, runs)
+    assert found.samples == 1
+    assert found.layers["layer 1, linear"] == Counts(macs=2 * 3 * (13 * 16 + 2 * 4))
+    assert found.layers["score"] == Counts(macs=8 * 8 + 8, comparisons=8, additions=4)
+    with pytest.raises(ValueError, match="3 runs are no pairs"):
+        count_pairs(model, count_nbfnet(model, graph, queries=3, candidates=0))
+
+
+def test_without_the_query_a_pair_is_less_its_embedding():
+    model = loud_grsnn(3, boundary_query=False)
+    graph, relations = graph_of(), torch.tensor([1, 1])
+    with torch.no_grad():
+        features = model(graph, torch.tensor([0, 2]), relations)
+    heard = count_heard(model, graph, relations, features)
+    score = count_pairs(model, count_grsnn(model, features, heard, candidates=0)).layers["score"]
+    # 3 -> 6 -> 1; a sum of two ends, and a difference
+    assert score == Counts(macs=3 * 6 + 6, comparisons=6, additions=3 + 3)

@@ -14,7 +14,7 @@ from neuro.models.twin import baseline_network
 from neuro.reports import CountOptions, compare_runs, energy_report
 from neuro.reports.beside import count_twin, training_costs
 from neuro.reports.run import count
-from neuro.training import train
+from neuro.training import RunDirectory, train
 from tests.export.conftest import run
 
 __all__ = ["run"]
@@ -126,6 +126,45 @@ def test_a_reasoner_has_no_baselines_of_its_own(reasoners):
         energy_report(reasoners["grsnn"], ["horowitz45-fp32"], options=options, train=True)
     with pytest.raises(UsageError, match="asks 402 queries"):
         energy_report(reasoners["grsnn"], options=CountOptions(samples=10_000))
+
+
+@pytest.fixture(scope="module")
+def linked(tmp_path_factory) -> dict[str, Path]:
+    """A tiny run of each method on one undirected graph."""
+    folder = tmp_path_factory.mktemp("linked")
+    path = folder / "links.tsv"
+    path.write_text("".join(f"n{i}\tn{(i + j) % 30}\n" for i in range(30) for j in (1, 2, 5)))
+    small = {"grsnn": {"hidden": 8}, "nbfnet": {"hidden": 8, "layers": 2}}
+    for method, options in small.items():
+        config = load_reason_config(
+            method, graph=str(path), method=options, device="cpu", tensorboard=False,
+            plots=False, epochs=1, batch_size=16, threads=1,
+        )  # fmt: skip
+        train(config, run_dir=folder / method)
+    return {method: folder / method for method in small}
+
+
+def test_steps_are_of_classifiers(reasoners):
+    with pytest.raises(UsageError, match="--per-step is of classifiers"):
+        energy_report(reasoners["grsnn"], options=CountOptions(samples=2, per_step=True))
+
+
+def test_links_are_pairs_that_run_both_ways(linked):
+    options = CountOptions(samples=6)
+    record = compare_runs(
+        [linked["grsnn"], linked["nbfnet"]], ["horowitz45-fp32"], options=options, clock=True
+    ).to_json()
+    for each, method in zip(record["runs"], linked, strict=True):
+        metrics = RunDirectory.open(linked[method]).read_json("summary.json")["metrics"]
+        assert (each["measure"], each["accuracy"]) == ("auroc", metrics["auroc"])
+        assert (each["what"]["unit"], each["what"]["samples"]) == ("pairs", 6)
+        assert each["what"]["accuracy_samples"] == 2 * 10  # links, and as many that are none
+        assert each["latency"]["seconds"] > 0
+    spiking, _ = record["runs"]
+    # two runs of 30 nodes, 8 neurons, 10 steps
+    assert spiking["totals"]["neuron_updates"] == 2 * 30 * 8 * 10
+    with pytest.raises(UsageError, match="asks 10 pairs"):
+        energy_report(linked["grsnn"], options=CountOptions(samples=11))
 
 
 def test_profiles_of_one_kind_stand_together():

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from neuro.errors import UsageError
+from neuro.errors import CheckpointError, UsageError
 from neuro.reports import CountOptions, count
 from neuro.reports.classifier import input_signal
 from neuro.training import RunDirectory
@@ -50,6 +50,14 @@ def test_a_run_that_did_not_finish_is_judged_on_what_is_counted(run, tmp_path):
     whole = count(copy, CountOptions(samples=297)).subject
     summary = RunDirectory.open(run).read_json("summary.json")
     assert whole.accuracy == summary["metrics"]["test_accuracy"]
+
+
+@pytest.mark.parametrize("summary", ["{}", '{"metrics": []}'])
+def test_a_damaged_summary_is_told(run, tmp_path, summary):
+    copy = Path(shutil.copytree(run, tmp_path / "r"))
+    (copy / "summary.json").write_text(summary)
+    with pytest.raises(CheckpointError, match=r"summary\.json is damaged"):
+        count(copy, CountOptions(samples=2))
 
 
 def test_a_run_without_a_checkpoint_has_nothing_to_count(run, tmp_path):

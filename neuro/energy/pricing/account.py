@@ -15,6 +15,7 @@ from neuro.energy.pricing.excluded import excluded
 from neuro.energy.pricing.lemaire import lemaire_lines
 from neuro.energy.pricing.lines import Bill, Line, bill
 from neuro.energy.pricing.placement import (
+    STATIC_TERM,
     PlacementTerms,
     placement_lines,
     static_constants,
@@ -261,7 +262,7 @@ class _Method:
         )
         terms = self.placement
         if terms is not None and (static := static_constants(terms, self.prices)):
-            found.add(None, "static power", static_joules(terms, self.prices, rows))
+            found.add(None, STATIC_TERM, static_joules(terms, self.prices, rows))
             found.used |= dict.fromkeys(static)
         return found
 

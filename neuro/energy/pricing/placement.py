@@ -27,6 +27,9 @@ CHIPS_BARRIER = "barrier_time_chips"
 STATIC = "static_power_core"
 ARROW = " -> "
 _NUMBERED = re.compile(r" \(\d+\)$")
+MESSAGES_TERM, HOPS_TERM, STATIC_TERM = "messages", "hops between tiles", "static power"
+PLACED_TERMS = (MESSAGES_TERM, HOPS_TERM, STATIC_TERM)
+"""What a placement adds, which belongs to no layer."""
 HOPS = ("tile_hop_east_west_energy", "tile_hop_north_south_energy")
 
 
@@ -130,11 +133,11 @@ def placement_lines(terms: PlacementTerms, prices: Prices) -> Iterator[Line]:
         if event.once_a_spike and f"{name}_energy" in prices.constants
     }
     if messages:
-        yield Line(None, "messages", messages)
+        yield Line(None, MESSAGES_TERM, messages)
     crossed = zip(HOPS, (terms.hops_east_west, terms.hops_north_south), strict=True)
     hops = {name: number for name, number in crossed if name in prices.constants}
     if hops:
-        yield Line(None, "hops between tiles", hops)
+        yield Line(None, HOPS_TERM, hops)
 
 
 def static_constants(terms: PlacementTerms, prices: Prices) -> list[str]:

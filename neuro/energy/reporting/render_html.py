@@ -73,7 +73,7 @@ def _section(record: Record, profile: Record) -> dict[str, Any]:
         "name": profile["name"],
         "kind": profile["kind"],
         "total": tables.labelled(profile),
-        "band": tables.band(profile["total_pj"]),
+        "band": tables.total_band(profile),
         "measured": tables.is_measured(profile),
         "layers": _bars(profile["layers"]),
         "terms": _bars([each for each in profile["terms"] if not _apart(each)]),
@@ -128,8 +128,8 @@ def _beside(record: Record, profile: Record) -> list[dict[str, Any]]:
     for row in rows:
         pj: Mapping[str, float] | None = row["pj"]
         if pj is not None:
-            row["figure"] = tables.labelled({"total_pj": pj, "kind": row["kind"]})
-            row["band"] = tables.band(pj)
+            total = {"total_pj": pj, "kind": row["kind"]}
+            row["figure"], row["band"] = tables.labelled(total), tables.total_band(total)
             row |= {key: _share(pj[key], longest) for key in ("value", "low", "high")}
     return rows if len(rows) > 1 else []
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import add
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +35,7 @@ from neuro.layers import Network
 DEFAULT_PROFILES = ("horowitz45-fp32", "loihi1")
 """Neither measured, so they may stand side by side; both price any network of spikes."""
 
+Form = Literal["text", "html", "md", "latex", "json"]
 Steps = Tensor | Sequence[Tensor]
 
 
@@ -118,7 +119,13 @@ class Report:
         return (comparison if "runs" in self.record else document)(self.record)
 
 
-ENDINGS = {"txt": "text", "md": "md", "tex": "latex", "html": "html", "json": "json"}
+ENDINGS: Mapping[str, Form] = {
+    "txt": "text",
+    "md": "md",
+    "tex": "latex",
+    "html": "html",
+    "json": "json",
+}
 
 
 def report(
@@ -152,7 +159,8 @@ def report(
 
     Raises:
         UsageError: an unknown profile, a machine without counters, an operation that has no rule of
-            counting, inputs that are not what ``signals`` says, or no batch at all.
+            counting, inputs that are not what ``signals`` says, batches that are not as above, or
+            no batch at all.
         DataError: a profile that lacks a number, a unit or a source.
     """
     priced = open_profiles(profiles, allow_mixed_kinds=allow_mixed_kinds)
@@ -162,7 +170,8 @@ def report(
         loader = list(loader)
     own = _Watched(model, signals)
     others = [_Watched(each, None) for each in (baselines or {}).values()]
-    for inputs, targets in loader:
+    for batch in loader:
+        inputs, targets = _pair(batch)
         for each in (own, *others):
             each.see(inputs, targets)
     if not own.ledgers:
@@ -204,17 +213,27 @@ class _Watched:
 
     @torch.no_grad()
     def see(self, inputs: Any, targets: Tensor | None) -> None:
-        """Count a batch."""
+        """Count a batch.
+
+        Raises:
+            UsageError: it has other time steps than those before, or targets that are no classes
+                of its samples.
+        """
         with _evaluating(self._model):
             if self._counter is not None:
                 ledger, logits = self._counter.count(list(inputs))
             else:
                 ledger, logits = self._run(inputs)
+        if self.ledgers and self.ledgers[0].timesteps != ledger.timesteps:
+            raise UsageError(
+                f"report: all batches have as many time steps, got {self.ledgers[0].timesteps} and "
+                f"{ledger.timesteps}. Make a report of each."
+            )
         self.ledgers.append(ledger)
         if targets is None:
             self._judged = False
         else:
-            self._right += int((logits.argmax(-1) == targets).sum())
+            self._right += _right(logits, targets, ledger.samples)
 
     @torch.no_grad()
     def measure(self, machine: Machine, batches: Sequence[Any]) -> Measurement:
@@ -246,6 +265,48 @@ class _Watched:
 
 def _device_of(model: nn.Module) -> torch.device:
     return next((each.device for each in model.parameters()), torch.device("cpu"))
+
+
+def _pair(batch: Any) -> tuple[Any, Tensor | None]:
+    """Return the inputs and targets of a batch.
+
+    Raises:
+        UsageError: it is no such pair.
+    """
+    if isinstance(batch, tuple | list) and len(batch) == 2:
+        inputs, targets = batch
+        if targets is None or isinstance(targets, Tensor):
+            return inputs, targets
+    raise UsageError(
+        "report: the loader gives batches (inputs, targets), targets a tensor of classes or None; "
+        f"got {_words(batch)}."
+    )
+
+
+def _words(batch: Any) -> str:
+    if isinstance(batch, tuple | list):
+        return f"({', '.join(type(each).__name__ for each in batch)})"
+    return f"a {type(batch).__name__}"
+
+
+def _right(logits: Any, targets: Tensor, samples: int) -> int:
+    """Return of how many samples the largest logit is the target.
+
+    Raises:
+        UsageError: there is not one class and one row of logits a sample.
+    """
+    if targets.shape != (samples,):
+        raise UsageError(
+            f"report: targets are the classes of {samples} samples, of shape [{samples}], got "
+            f"{list(targets.shape)}. Give None where there are none."
+        )
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != samples:
+        told = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise UsageError(
+            f"report: a model that is judged gives logits of shape [{samples}, classes], got "
+            f"{told}. Give None as targets to count it without an accuracy."
+        )
+    return int((logits.argmax(1) == targets.to(logits.device)).sum())
 
 
 @contextmanager

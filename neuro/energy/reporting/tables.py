@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from neuro.energy.pricing.account import significant
+from neuro.energy.pricing.placement import PLACED_TERMS
 
 Record = Mapping[str, Any]
 
@@ -94,7 +95,7 @@ def comparison(record: Record) -> Document:
         priced = [run["profiles"][place] for run in runs]
         name = profile["name"]
         rows.append((f"energy, {name}", *(labelled(each) for each in priced)))
-        rows.append((f"  5 to 95 %, {name}", *(band(each["total_pj"]) for each in priced)))
+        rows.append((f"  5 to 95 %, {name}", *(total_band(each) for each in priced)))
         rows += _above_idle(name, priced)
     seconds = [run["latency"]["seconds"] for run in runs]
     if any(each is not None for each in seconds):
@@ -168,7 +169,7 @@ def totals(record: Record) -> Table:
         (
             each["name"],
             labelled(each),
-            band(each["total_pj"]),
+            total_band(each),
             "-" if each["spread_pj"] is None else joules(each["spread_pj"]),
             each["scope"],
             with_memory(each) or "-",
@@ -230,18 +231,16 @@ def layers(record: Record) -> Table:
 
 
 def layer_energies(record: Record) -> Table:
-    """Return the energy of each layer, a column for each profile."""
+    """Return the energy of each layer and of what a placement adds, a column for each profile."""
     profiles = record["profiles"]
-    columns = [{each["name"]: each["pj"] for each in profile["layers"]} for profile in profiles]
-    rows = [
-        (layer["name"], *(_layer_energy(column.get(layer["name"])) for column in columns))
-        for layer in record["layers"]
+    columns = [
+        {each["name"]: each["pj"] for each in profile["layers"]}
+        | {each["name"]: each["pj"] for each in profile["terms"] if each["name"] in PLACED_TERMS}
+        for profile in profiles
     ]
-    elsewhere = dict.fromkeys(
-        name for column in columns for name in column
-        if name not in {layer["name"] for layer in record["layers"]}
-    )  # fmt: skip
-    rows += [(name, *(_layer_energy(column.get(name)) for column in columns)) for name in elsewhere]
+    names = [layer["name"] for layer in record["layers"]]
+    names += [name for name in PLACED_TERMS if any(name in column for column in columns)]
+    rows = [(name, *(_layer_energy(column.get(name)) for column in columns)) for name in names]
     rows.append(("total", *(labelled(profile) for profile in profiles)))
     return Table(
         "Energy by layer (estimate)",
@@ -258,14 +257,21 @@ def baselines(record: Record) -> Table:
     """Return the networks without spikes beside the spiking one."""
     accuracy = quality(record["measure"], record["accuracy"])
     rows = [
-        ("this network", "", accuracy, each["name"], labelled(each), band(each["total_pj"]), "1")
+        (
+            "this network",
+            "",
+            accuracy,
+            each["name"],
+            labelled(each),
+            total_band(each),
+            "1" if each["kind"] else "-",
+        )
         for each in record["profiles"]
     ]
     for baseline in record["baselines"]:
         known = baseline["accuracy"] is not None
         answer = quality(record["measure"], baseline["accuracy"]) if known else NOT_TRAINED
         for each in baseline["profiles"]:
-            priced = each["total_pj"] is not None
             rows.append(
                 (
                     baseline["name"],
@@ -273,7 +279,7 @@ def baselines(record: Record) -> Table:
                     answer,
                     _sides(each["name"], each["priced_by"]),
                     labelled(each),
-                    band(each["total_pj"]) if priced else "-",
+                    total_band(each),
                     _ratio(each["ratio"]),
                 )
             )
@@ -440,6 +446,11 @@ def with_memory(profile: Record) -> str:
     """Write a total that holds the memory model, too; nothing where there is none."""
     pj = profile["with_memory_pj"]
     return "" if pj is None else labelled({"total_pj": pj, "kind": profile["kind"]})
+
+
+def total_band(priced: Record) -> str:
+    """Write the band of a total; a dash where nothing has a price."""
+    return band(priced["total_pj"]) if priced["kind"] else "-"
 
 
 def band(pj: Record) -> str:
