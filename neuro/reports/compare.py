@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from neuro.energy.pricing.account import ratio
 from neuro.energy.pricing.machine import Machine
 from neuro.energy.reporting.record import (
     SCHEMA,
@@ -56,7 +57,7 @@ def compare_runs(
             "schema": SCHEMA,
             "estimate": True,
             "profiles": [_sources(profile, counted[0]) for profile in prices],
-            "runs": [_run(each, prices, clock=clock) for each in counted],
+            "runs": [_run(each, counted[0].subject, prices, clock=clock) for each in counted],
         }
     )
 
@@ -68,22 +69,44 @@ def _sources(profile: Pricing, counted: Counted) -> dict[str, Any]:
     return {key: told[key] for key in ("name", "scope", "notes", "citations")}
 
 
-def _run(counted: Counted, profiles: Sequence[Pricing], *, clock: bool) -> dict[str, Any]:
+def _run(
+    counted: Counted, first: Subject, profiles: Sequence[Pricing], *, clock: bool
+) -> dict[str, Any]:
     subject = counted.subject
     seconds = _seconds(counted.run_once) if clock and counted.run_once is not None else None
     record = opening(subject)
     return {
         **{key: each for key, each in record.items() if key not in ("schema", "estimate")},
         "totals": subject.ledger.per_sample.total.to_json(),
-        "profiles": [_priced(subject, profile) for profile in profiles],
+        "profiles": [_priced(subject, first, profile) for profile in profiles],
         "latency": {"steps": subject.ledger.timesteps, "seconds": seconds},
     }
 
 
-def _priced(subject: Subject, profile: Pricing) -> dict[str, Any]:
+def _priced(subject: Subject, first: Subject, profile: Pricing) -> dict[str, Any]:
     found = subject.account(profile)
     told = priced(found)
-    return {**total(found), **{key: told[key] for key in ("excluded", "measurement")}}
+    return {
+        **total(found),
+        "ratio": _over(subject, first, profile),
+        **{key: told[key] for key in ("excluded", "measurement")},
+    }
+
+
+def _over(subject: Subject, first: Subject, profile: Pricing) -> dict[str, float] | None:
+    """Return the energy over the first one's, constants drawn once for both.
+
+    None where these are measurements, which share no constants, or the first has no price.
+    """
+    if isinstance(profile, Machine) or not first.account(profile).total.value > 0:
+        return None
+    return ratio(
+        subject.ledger,
+        first.ledger,
+        profile,
+        placement=subject.placement,
+        other_placement=first.placement,
+    ).to_json()
 
 
 def _seconds(run_once: Callable[[], object]) -> float:

@@ -54,6 +54,17 @@ def test_a_run_is_told_the_same_alone_and_beside_another(command, two):
     assert mine == [each["total_pj"] for each in alone["profiles"]]
 
 
+def test_a_run_is_exactly_itself(command, two):
+    found = json.loads(command("compare", "a", "a", "b", "--samples", 20, "--json").out)
+    for place, _ in enumerate(found["profiles"]):
+        first, same, other = (run["profiles"][place]["ratio"] for run in found["runs"])
+        assert first == same == {"value": 1, "low": 1, "high": 1}
+        assert other["low"] <= other["value"] <= other["high"]
+        assert other["value"] != 1
+    told = command("compare", "a", "a", "--samples", 20).out
+    assert "over the first, horowitz45-fp32" in told
+
+
 @pytest.mark.parametrize(("form", "ending"), [("md", "md"), ("html", "html"), ("latex", "tex")])
 def test_other_forms_go_to_a_file(command, two, form, ending):
     found = command("compare", "a", "b", "--samples", 4, f"--{form}", "--output", f"x.{ending}")

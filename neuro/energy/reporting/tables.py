@@ -96,6 +96,8 @@ def comparison(record: Record) -> Document:
         name = profile["name"]
         rows.append((f"energy, {name}", *(labelled(each) for each in priced)))
         rows.append((f"  5 to 95 %, {name}", *(total_band(each) for each in priced)))
+        if any(each.get("ratio") for each in priced):
+            rows.append((f"  over the first, {name}", *(_ratio(each["ratio"]) for each in priced)))
         rows += _above_idle(name, priced)
     seconds = [run["latency"]["seconds"] for run in runs]
     if any(each is not None for each in seconds):
