@@ -42,7 +42,7 @@ LEMAIRE = "lemaire45"
 STATIC_MLPS = ("digits", "mnist", "fashion-mnist")
 """Networks that the memory model of Lemaire et al. has formulas for: no pools, no graded inputs."""
 CLASSIFIERS = (*STATIC_MLPS, "events-mnist", "cifar10")
-REASONERS = ("umls", "kinship", "wn18rr_v1")
+REASONERS = ("umls", "kinship", "wn18rr_v1", "cora")
 NETWORKS = (*CLASSIFIERS, *REASONERS)
 _KEPT = ("accuracy", "measure", "parameters", "totals", "baselines", "break_even", "training")
 

@@ -137,6 +137,12 @@ def test_where_nothing_has_a_price_there_is_no_band():
     assert '<p data-figure="band">5 to 95 %: -</p>' in found.html()
 
 
+def test_one_profile_may_stand_without_a_list():
+    loader = [(torch.rand(B, 4), None)]
+    found = report(nn.Linear(4, 2), loader, "horowitz45-fp32").to_json()
+    assert [each["name"] for each in found["profiles"]] == ["horowitz45-fp32"]
+
+
 def test_an_unknown_layer_is_named():
     class Odd(nn.Module):
         def forward(self, x):

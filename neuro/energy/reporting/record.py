@@ -123,12 +123,14 @@ def open_profiles(
 ) -> list[Pricing]:
     """Read profiles and find this machine's counters, before anything that takes time.
 
+    One name alone may stand without a list.
+
     Raises:
         UsageError: one is unknown, or has no prices, or their kinds do not go together; or
             "measured" is asked for and this machine has no counters.
         DataError: one is incomplete.
     """
-    found = [_opened(each) for each in profiles]
+    found = [_opened(each) for each in ([profiles] if isinstance(profiles, str) else profiles)]
     check_profiles(found, allow_mixed_kinds=allow_mixed_kinds)
     return found
 

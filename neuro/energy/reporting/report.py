@@ -131,7 +131,7 @@ ENDINGS: Mapping[str, Form] = {
 def report(
     model: nn.Module,
     loader: Iterable[tuple[Any, Tensor | None]],
-    profiles: Sequence[str | Path | Pricing] = DEFAULT_PROFILES,
+    profiles: str | Sequence[str | Path | Pricing] = DEFAULT_PROFILES,
     *,
     signals: Any = None,
     name: str = "",
