@@ -31,7 +31,8 @@ def render_energy(record: dict[str, Any], file: str) -> str:
         f"{source([file], machine_of(record))} `{record['command']}`. Operations are counted on "
         "samples of the test set and priced by published constants: estimates of arithmetic "
         "(`lemaire45`: and of memory), never measurements. Whole reports, with bands, excluded "
-        "terms and sources: [energy](energy).",
+        "terms and sources: [energy](energy). Baselines are trained with the budget of the spiking "
+        "network, and see a static sample once, of events the mean frame.",
         "",
     ]
     if spiking:

@@ -92,25 +92,35 @@ def _exports(record: dict[str, Any]) -> list[str]:
 
 
 def _energy(record: dict[str, Any]) -> list[str]:
-    told = []
-    for row in record["rows"]:
-        if row["seed"] != 0 or not row["baselines"]:
-            continue
-        ratios = [
-            f"{beside['ratio']['value']:.2g} of {baseline['name']}"
-            for baseline in row["baselines"]
-            for beside in baseline["profiles"]
-            if beside["name"] == "horowitz45-int8" and beside["ratio"] and baseline["bits"]
-        ]
-        if ratios:
-            told.append(f"{row['network']} {' and '.join(ratios)}")
-    if not told:
+    rows = [row for row in record["rows"] if row["seed"] == 0 and row["baselines"]]
+    few, all_bits = ("ann-int8", "qnn"), ("ann-fp32",)
+    said = [
+        ("8-bit prices of arithmetic alone", _ratios(rows, "horowitz45-int8", few)),
+        ("prices of memory, too (`lemaire45`)", _ratios(rows, "lemaire45", all_bits)),
+    ]
+    sentences = [f"at {prices}: {ratios}" for prices, ratios in said if ratios]
+    if not sentences:
         return []
     return [
-        "Estimated energy of a sample at 8-bit prices of arithmetic, beside the same architecture "
-        f"without spikes: {'; '.join(told)}. Memory is not in it: see "
-        "[docs/results.md](docs/results.md)."
+        "Estimated energy of a sample over that of the same architecture without spikes, "
+        f"{'; '.join(sentences)}. Above 1 spikes take more."
     ]
+
+
+def _ratios(rows: Sequence[dict[str, Any]], profile: str, names: Sequence[str]) -> str:
+    told = []
+    for row in rows:
+        ratios = [
+            f"{beside['ratio']['value']:.2g} ({baseline['name']})"
+            for baseline in row["baselines"]
+            for beside in baseline["profiles"]
+            if baseline["name"].startswith(tuple(names))
+            and beside["name"] == profile
+            and beside["ratio"]
+        ]
+        if ratios:
+            told.append(f"{row['network']} {', '.join(ratios)}")
+    return "; ".join(told)
 
 
 SENTENCES: dict[str, Callable[[dict[str, Any]], list[str]]] = {
