@@ -143,6 +143,12 @@ def test_one_profile_may_stand_without_a_list():
     assert [each["name"] for each in found["profiles"]] == ["horowitz45-fp32"]
 
 
+def test_a_profile_without_bounds_looks_no_surer_than_others():
+    found = report(nn.Linear(4, 2), [(torch.rand(B, 4), None)], ["cpu-i7-4960x"])
+    assert "no bounds published" in found.text()
+    assert "no bounds published" in found.html()
+
+
 def test_an_unknown_layer_is_named():
     class Odd(nn.Module):
         def forward(self, x):

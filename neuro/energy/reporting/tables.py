@@ -451,8 +451,16 @@ def with_memory(profile: Record) -> str:
 
 
 def total_band(priced: Record) -> str:
-    """Write the band of a total; a dash where nothing has a price."""
-    return band(priced["total_pj"]) if priced["kind"] else "-"
+    """Write the band of a total; a dash where nothing has a price.
+
+    Where no source gives bounds, ends that are the value would look like certainty.
+    """
+    total = priced["total_pj"]
+    if not priced["kind"]:
+        return "-"
+    if total["low"] == total["high"] and not is_measured(priced):
+        return "no bounds published"
+    return band(total)
 
 
 def band(pj: Record) -> str:
