@@ -88,7 +88,7 @@ def _rebuilt(module: nn.Module) -> nn.Module:
     lif = module.neuron
     assert type(lif) is LIF
     assert (lif.reset_mode, lif.input_gain, module.scale) == ("hard", 1.0, 1.0)
-    built: Any = Leaky(
+    built: nn.Module = Leaky(
         beta=lif.decay, threshold=lif.threshold, reset_mechanism="zero", init_hidden=True
     )
-    return built  # type: ignore[no-any-return]
+    return built

@@ -1,8 +1,9 @@
 """One call of a torch operator, and what a rule says of it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -26,7 +27,7 @@ class Counted(NamedTuple):
     """
 
     columns: Columns
-    facts: dict[str, Any] = {}  # noqa: RUF012 - shared, and never written to
+    facts: Mapping[str, Any] = MappingProxyType({})
     driven: bool = False
 
 

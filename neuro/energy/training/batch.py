@@ -1,5 +1,6 @@
 """A batch in training, whatever the rule: its signals, its products, its optimiser."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -86,7 +87,7 @@ class TrainingCost:
         }
 
 
-class Batch:
+class Batch(ABC):
     """A network and a batch of samples: what all rules share."""
 
     def __init__(
@@ -121,9 +122,9 @@ class Batch:
             for name, synapse in network.synapse_nodes.items()
         }
 
+    @abstractmethod
     def of_spikes(self) -> Signal:
-        """What a presynaptic factor is where spikes come in."""
-        raise NotImplementedError
+        """Return what a presynaptic factor is where spikes come in."""
 
     def ends(self, name: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
         return self.shapes[self.network.sources[name][0]], self.shapes[name]

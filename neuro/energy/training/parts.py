@@ -1,6 +1,6 @@
 """Operations of the pieces that training is made of, each read off the code that does it."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from math import prod
 from typing import Literal
@@ -66,15 +66,15 @@ class Tally:
     """Counts by layer in the making."""
 
     def __init__(self) -> None:
-        self._layers: dict[str, Counter[str]] = {}
+        self._layers: dict[str, defaultdict[str, float]] = {}
 
     def add(
         self, name: str, times: float = 1, columns: Columns | None = None, **more: float
     ) -> None:
         """Add each column so many times."""
-        layer = self._layers.setdefault(name, Counter())
+        layer = self._layers.setdefault(name, defaultdict(float))
         for column, number in [*(columns or {}).items(), *more.items()]:
-            layer[column] += number * times  # type: ignore[assignment]
+            layer[column] += number * times
 
     def ledger(self, samples: int, timesteps: int) -> Ledger:
         """Return them; layers to which nothing happened are left out."""
