@@ -9,7 +9,9 @@ the inputs that are not zero are counted, in a sample of them: it takes a small 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Generic
 
+import torch
 from torch import Tensor
 
 from neuro.kernels.dispatch import F, Op, asked_by_name, choose
@@ -42,20 +44,50 @@ class Cost:
         return min(max((MARGIN * self.dense - self.fixed) / self.full, 0.0), 1.0)
 
 
-def by_density(op: Op[F], spikes: Tensor, cost: Cost) -> F:
-    """Return the function that serves a call: that of events up to the crossing, else the dense.
+def _no_density(spikes: Tensor, limit: float) -> float:
+    return 0.0
 
-    An implementation asked for by name serves at any density.
+
+@dataclass(frozen=True)
+class Ways(Generic[F]):
+    """Both ways through a layer of one size.
+
+    Args:
+        events: what goes over events.
+        dense: the dense product.
+        crossing: density up to which events serve.
+        estimate: tells the density of spikes, near enough to compare it with a limit.
     """
-    choice = choose(op, spikes.device, spikes.dtype)
-    if choice.asked or choice.implementation.name == "reference":
-        return choice.function
-    if cost.crossing:
-        from neuro.kernels.event_lists import estimate_density  # Numba: only where it may pay
 
-        if estimate_density(spikes) <= cost.crossing:
-            return choice.function
-    return choice.reference
+    events: F
+    dense: F
+    crossing: float = 1.0
+    estimate: Callable[[Tensor, float], float] = _no_density
+
+    def serving(self, spikes: Tensor) -> F:
+        """Return the function that serves a call."""
+        if self.crossing and self.estimate(spikes, self.crossing) <= self.crossing:
+            return self.events
+        return self.dense
+
+
+def by_density(op: Op[F], device: torch.device, dtype: torch.dtype, cost: Cost) -> Ways[F]:
+    """Return both ways of an op; keep it, for finding it takes as long as a small call.
+
+    An implementation asked for by name serves at any density. What is kept holds as long as
+    :func:`neuro.kernels.dispatch.request` returns the same.
+
+    Raises:
+        KernelError: ``NEURO_KERNELS`` names an implementation that cannot serve this call.
+    """
+    choice = choose(op, device, dtype)
+    if choice.asked or choice.implementation.name == "reference":
+        return Ways(choice.function, choice.reference)
+    if not cost.crossing:
+        return Ways(choice.function, choice.reference, 0.0)
+    from neuro.kernels.density_estimate import estimate_density  # Numba: only where it may pay
+
+    return Ways(choice.function, choice.reference, cost.crossing, estimate_density)
 
 
 def note_by_density(examples: Callable[[], dict[str, Cost]]) -> Callable[[str, bool], str | None]:

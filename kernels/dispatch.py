@@ -17,6 +17,10 @@ import torch
 Name = Literal["reference", "numba", "triton"]
 NAMES: tuple[str, ...] = get_args(Name)
 VARIABLE = "NEURO_KERNELS"
+_SET: dict[Any, Any] = os.environ._data  # type: ignore[attr-defined]
+_KEY = os.environ.encodekey(VARIABLE)
+"""``os.environ`` raises and catches an error where a variable is not set, as this one seldom is:
+that takes longer than all else about a choice."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -111,9 +115,14 @@ class Explanation:
     reasons: tuple[str, ...]
 
 
+def request() -> Any:
+    """Return what ``NEURO_KERNELS`` is set to, as the system writes it: choices depend on it."""
+    return _SET.get(_KEY)
+
+
 def asked_by_name() -> bool:
     """Tell whether ``NEURO_KERNELS`` asks for an implementation."""
-    return bool(os.environ.get(VARIABLE))
+    return bool(request())
 
 
 def choose(op: Op[F], device: torch.device, dtype: torch.dtype) -> Choice[F]:
@@ -123,12 +132,13 @@ def choose(op: Op[F], device: torch.device, dtype: torch.dtype) -> Choice[F]:
         KernelError: ``NEURO_KERNELS`` names an implementation that cannot serve this call.
     """
     # The cache's typing forgets F; the key holds the variable's value, so a change is seen.
-    choice: Choice[F] = _choose(op, device.type, dtype, os.environ.get(VARIABLE, ""))
+    choice: Choice[F] = _choose(op, device.type, dtype, request())
     return choice
 
 
 @cache
-def _choose(op: Op[Any], device: str, dtype: torch.dtype, asked: str) -> Choice[Any]:
+def _choose(op: Op[Any], device: str, dtype: torch.dtype, value: Any) -> Choice[Any]:
+    asked = os.environ.decodevalue(value) if value else ""
     if asked and asked not in NAMES:
         raise KernelError(f"{VARIABLE}={asked}: expected one of {', '.join(NAMES)}, or unset")
     declined: list[str] = []

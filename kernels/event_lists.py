@@ -10,19 +10,15 @@ from typing import Any
 import numba
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
-from neuro.kernels.compiled import flat
 from neuro.kernels.team import spread
 from neuro.kernels.vectors import (
-    BYTES,
     SQUARE,
     WORD,
     count_bits,
     lanes,
     lowest_bit,
     nonzero_word,
-    prefetch,
 )
 from neuro.kernels.vectors import transpose_square as _transpose_square
 
@@ -151,44 +147,3 @@ def empty_tile(
     for k in range(whole_rows, count):
         for i in range(columns):
             matrix[(first + k) * columns + i] = tile[i * width + k]
-
-
-_LOOKS = 256
-_STRIDE = 40503
-"""2^16 over the golden ratio: places that lie evenly, however many."""
-_AHEAD = 16
-"""Looks by which memory is asked before it is read: no stream that the processor would foresee."""
-
-
-@numba.njit(nogil=True, cache=True)
-def _count(numbers: Array, looks: int) -> tuple[int, int]:
-    words = (numbers.size + WORD - 1) // WORD
-    lines = WORD * numbers.itemsize // BYTES
-    places = np.empty(looks + _AHEAD, np.int64)
-    following = 0
-    for look in range(looks):
-        first, following = following, (look + 1) * words // looks
-        # Somewhere in its part, lest a plane as long as a part were seen in one place only.
-        places[look] = (first + ((look * _STRIDE & 0xFFFF) * (following - first) >> 16)) * WORD
-    places[looks:] = places[looks - 1]
-    seen = events = 0
-    for look in range(-_AHEAD, looks):
-        for line in range(lines):
-            prefetch(numbers, places[look + _AHEAD] + line * (WORD // lines))
-        if look >= 0:
-            numbers_there = min(WORD, numbers.size - places[look])
-            seen += numbers_there
-            events += count_bits(nonzero_word(numbers, places[look], numbers_there))
-    return events, seen
-
-
-def estimate_density(spikes: Tensor) -> float:
-    """Return the share of elements that are not zero, of up to 16,384 from all over.
-
-    Exact for fewer; the same for the same spikes.
-    """
-    numbers = flat(spikes.contiguous())
-    if not numbers.size:
-        return 0.0
-    events, seen = _count(numbers, min(_LOOKS, -(-numbers.size // WORD)))
-    return events / seen

@@ -16,11 +16,12 @@ from neuro.kernels.compiled import (
 )
 from neuro.kernels.density import (
     Cost,
+    Ways,
     by_density,
     note_by_density,
     unmeasured_on_gpu,
 )
-from neuro.kernels.dispatch import Implementation, Op
+from neuro.kernels.dispatch import Implementation, Op, request
 from neuro.kernels.event_conv2d.geometry import Geometry
 from neuro.kernels.event_linear.op import check_kinds
 from neuro.kernels.unrecorded import is_plain_call
@@ -35,7 +36,6 @@ class _Forward(Protocol):
     ) -> Tensor: ...
 
 
-@lru_cache(maxsize=1024)
 def forward_cost(
     spikes: tuple[int, ...], weight: tuple[int, ...], geometry: Geometry | None = None
 ) -> Cost:
@@ -59,9 +59,9 @@ def forward_cost(
     return Cost(
         dense=positions * outputs * min(0.042 * fan_in, 1.8 + 0.0142 * fan_in),
         fixed=80e3
-        + 0.13 * inputs
+        + 0.25 * inputs
         + 0.7 * outputs * fan_in
-        + 1.2 * positions * vectors * geometry.groups * _VECTOR,
+        + 0.4 * positions * vectors * geometry.groups * _VECTOR,
         full=inputs * (3 + taps * share * (1.0 * vectors + (apart - 1.0))),
     )
 
@@ -206,9 +206,21 @@ def _pair(name: str, value: Pair, least: int) -> tuple[int, int]:
     return pair[0], pair[1]
 
 
+@lru_cache(maxsize=1024)
+def _ways(
+    spikes: torch.Size,
+    weight: torch.Size,
+    geometry: Geometry,
+    device: torch.device,
+    dtype: torch.dtype,
+    requested: Any,  # decides, see by_density
+) -> Ways[_Forward]:
+    return by_density(EVENT_CONV2D, device, dtype, forward_cost(spikes, weight, geometry))
+
+
 def _currents(spikes: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
-    cost = forward_cost(spikes.shape, weight.shape, geometry)
-    return by_density(EVENT_CONV2D, spikes, cost)(spikes, weight, bias, geometry)
+    known = spikes.shape, weight.shape, geometry, spikes.device, spikes.dtype
+    return _ways(*known, request()).serving(spikes)(spikes, weight, bias, geometry)
 
 
 @torch.library.custom_op("neuro::event_conv2d", mutates_args=())

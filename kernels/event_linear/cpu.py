@@ -16,7 +16,7 @@ from torch import Tensor
 from neuro.kernels.compiled import flat, share_out
 from neuro.kernels.event_lists import empty_tile, fill_tile, list_events, mark_events, tile_vectors
 from neuro.kernels.team import spread
-from neuro.kernels.vectors import WORD, gather_rows, lanes, scatter_row
+from neuro.kernels.vectors import BYTES, WORD, gather_rows, lanes, prefetch, scatter_row
 
 Array = NDArray[Any]
 
@@ -64,7 +64,8 @@ def _forward_kernel(vectors: int) -> Any:
         if threads > 1:
             spread(parallel, threads)
             return
-        width = vectors * (64 // weight.itemsize)
+        line = BYTES // weight.itemsize
+        width = vectors * line
         tile = np.empty(inputs * width, weight.dtype)
         part = np.empty(width, weight.dtype)
         while first < last:
@@ -74,7 +75,13 @@ def _forward_kernel(vectors: int) -> Any:
             first += end - row
             count = min(width, outputs - output)
             fill_tile(weight, inputs, output, count, tile, 0, width, width)
+            following = (output + width) * inputs if first < last else weight.size
+            asked, needed = 0, min(width * inputs, weight.size - following) // line
             for b in range(row, end):
+                share = (b + 1 - row) * needed // (end - row)
+                for k in range(asked, share):
+                    prefetch(weight, following + k * line)
+                asked = share
                 at = b * outputs + output
                 if count == width:
                     gather_rows(

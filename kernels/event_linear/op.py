@@ -1,6 +1,7 @@
 """A dense synapse driven by spikes, as one operation of torch, differentiable and compilable."""
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
@@ -16,11 +17,12 @@ from neuro.kernels.compiled import (
 )
 from neuro.kernels.density import (
     Cost,
+    Ways,
     by_density,
     note_by_density,
     unmeasured_on_gpu,
 )
-from neuro.kernels.dispatch import Implementation, Op
+from neuro.kernels.dispatch import Implementation, Op, request
 from neuro.kernels.unrecorded import UnrecordedOp, is_plain_call
 
 _VECTOR = 16
@@ -47,25 +49,23 @@ class Functions(NamedTuple):
     add_weight_gradient: _AddWeightGradient
 
 
-@lru_cache(maxsize=1024)
 def forward_cost(rows: int, inputs: int, outputs: int) -> Cost:
     """Return the expected cost of the currents of so many rows."""
     vectors = -(-outputs // _VECTOR)
     return Cost(
-        dense=0.021 * rows * inputs * outputs,
-        fixed=60e3 + 0.1 * rows * inputs + 0.17 * inputs * outputs + 0.8 * rows * outputs,
-        full=rows * inputs * (5 + 1.0 * vectors),
+        dense=rows * inputs * (0.25 + 0.021 * outputs),
+        fixed=50e3 + 0.3 * rows * inputs + 0.35 * inputs * outputs + 0.8 * rows * outputs,
+        full=rows * inputs * (2.5 + 0.95 * vectors),
     )
 
 
-@lru_cache(maxsize=1024)
 def weight_cost(rows: int, inputs: int, outputs: int) -> Cost:
     """Return the expected cost of the gradient of the weight."""
     vectors = -(-outputs // _VECTOR)
     return Cost(
-        dense=0.021 * rows * inputs * outputs,
-        fixed=60e3 + 0.1 * rows * inputs + 0.4 * inputs * outputs + 0.8 * rows * outputs,
-        full=rows * inputs * (5 + 1.35 * vectors),
+        dense=rows * inputs * (0.25 + 0.021 * outputs),
+        fixed=50e3 + 0.3 * rows * inputs + 0.5 * inputs * outputs + 0.8 * rows * outputs,
+        full=rows * inputs * (2.5 + 1.35 * vectors),
     )
 
 
@@ -205,11 +205,30 @@ def check_kinds(op: str, spikes: Tensor, weight: Tensor, bias: Tensor | None) ->
             )
 
 
+_RuleOfCost = Callable[[int, int, int], Cost]
+
+
+@lru_cache(maxsize=1024)
+def _ways(
+    rule: _RuleOfCost,
+    spikes: torch.Size,
+    outputs: int,
+    device: torch.device,
+    dtype: torch.dtype,
+    requested: Any,  # decides, see by_density
+) -> Ways[Any]:
+    rows, inputs = spikes
+    return by_density(EVENT_LINEAR, device, dtype, rule(rows, inputs, outputs))
+
+
+def _serving(rule: _RuleOfCost, spikes: Tensor, outputs: int) -> Functions:
+    ways = _ways(rule, spikes.shape, outputs, spikes.device, spikes.dtype, request())
+    functions: Functions = ways.serving(spikes)
+    return functions
+
+
 def _currents(spikes: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    rows, inputs = spikes.shape
-    cost = forward_cost(rows, inputs, len(weight))
-    functions: Functions = by_density(EVENT_LINEAR, spikes, cost)
-    return functions.forward(spikes, weight, bias)
+    return _serving(forward_cost, spikes, weight.shape[0]).forward(spikes, weight, bias)
 
 
 @torch.library.custom_op("neuro::event_linear", mutates_args=())
@@ -219,16 +238,12 @@ def _event_linear(spikes: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor
 
 @torch.library.custom_op("neuro::event_linear_weight_gradient", mutates_args=())
 def _weight_gradient(of_currents: Tensor, spikes: Tensor) -> Tensor:
-    rows, inputs = spikes.shape
-    cost = weight_cost(rows, inputs, of_currents.shape[1])
-    functions: Functions = by_density(EVENT_LINEAR, spikes, cost)
+    functions = _serving(weight_cost, spikes, of_currents.shape[1])
     return functions.weight_gradient(of_currents, spikes)
 
 
 def _add_gradient(total: Tensor, of_currents: Tensor, spikes: Tensor) -> None:
-    rows, inputs = spikes.shape
-    cost = weight_cost(rows, inputs, of_currents.shape[1])
-    functions: Functions = by_density(EVENT_LINEAR, spikes, cost)
+    functions = _serving(weight_cost, spikes, of_currents.shape[1])
     functions.add_weight_gradient(total, of_currents, spikes)
 
 

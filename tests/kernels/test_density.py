@@ -10,10 +10,10 @@ from torch.nn import functional
 from neuro import kernels
 from neuro.kernels import event_conv2d, event_linear
 from neuro.kernels.density import LEAST, MARGIN, Cost
+from neuro.kernels.density_estimate import estimate_density
 from neuro.kernels.event_conv2d.geometry import Geometry
 from neuro.kernels.event_conv2d.op import forward_cost as conv2d_cost
 from neuro.kernels.event_linear.op import forward_cost, weight_cost
-from neuro.kernels.event_lists import estimate_density
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +36,8 @@ def test_small_and_narrow_layers_are_always_dense_and_wide_ones_are_not():
     for sizes in ((1, 800, 800), (1024, 784, 10), (0, 0, 0), (128, 10, 10)):
         assert forward_cost(*sizes).crossing == 0
     assert conv2d_cost((128, 64, 32, 32), (64, 64, 3, 3)).crossing > 0.1
-    assert conv2d_cost((128, 2, 34, 34), (16, 2, 3, 3)).crossing == 0
+    assert conv2d_cost((128, 2, 34, 34), (16, 2, 3, 3)).crossing > 0.1
+    assert conv2d_cost((128, 16, 8, 8), (16, 16, 3, 3)).crossing == 0
     depthwise = Geometry((1, 1), (1, 1), (1, 1), 64)
     assert conv2d_cost((128, 64, 32, 32), (64, 1, 3, 3), depthwise).crossing == 0
 
@@ -66,6 +67,17 @@ def test_density_of_many_numbers_is_estimated_from_all_over(shape, share):
     exact = float(spikes.mean())
     assert estimate_density(spikes) == pytest.approx(exact, rel=0.1, abs=0.002)
     assert estimate_density(spikes) == estimate_density(spikes.clone())
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.18, 0.22, 0.5, 1.0])
+def test_a_density_near_the_limit_is_looked_at_closer(share):
+    generator = torch.Generator().manual_seed(0)
+    spikes = (torch.rand(1000, 1031, generator=generator) < share).float()
+    whole, near = estimate_density(spikes), estimate_density(spikes, 0.2)
+    assert near == pytest.approx(share, abs=0.05)
+    assert (near <= 0.2) == (share <= 0.2)
+    if 0.15 < share < 0.25:
+        assert near == whole
 
 
 def test_density_of_what_is_not_contiguous_and_of_odd_values():
