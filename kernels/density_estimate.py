@@ -4,11 +4,11 @@ from typing import Any
 
 import numba
 import numpy as np
-from numba import carray, types  # type: ignore[attr-defined]
+from numba import carray  # type: ignore[attr-defined]
 from numpy.typing import NDArray
 from torch import Tensor, float64
 
-from neuro.kernels.vectors import BYTES, WORD, count_bits, intrinsic, nonzero_word, prefetch
+from neuro.kernels.vectors import BYTES, WORD, count_bits, nonzero_word, pointer, prefetch
 
 Array = NDArray[Any]
 
@@ -20,14 +20,6 @@ _AHEAD = 16
 """Looks by which memory is asked before it is read: no stream that the processor would foresee."""
 _BELOW, _ABOVE = 0.5, 1.5
 """What the first looks say is believed where it is less, or more, than so much of the limit."""
-
-
-@intrinsic
-def _pointer(typing: Any, address: Any) -> Any:
-    def write(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.inttoptr(args[0], context.get_value_type(types.voidptr))
-
-    return types.voidptr(types.intp), write
 
 
 @numba.njit(nogil=True, cache=True)
@@ -62,10 +54,9 @@ def _sample(numbers: Array, limit: float) -> float:
 
 @numba.njit(nogil=True, cache=True)
 def _sample_at(address: int, size: int, double: bool, limit: float) -> float:
-    pointer = _pointer(address)
     if double:
-        return _sample(carray(pointer, (size,), np.float64), limit)
-    return _sample(carray(pointer, (size,), np.float32), limit)
+        return _sample(carray(pointer(address), (size,), np.float64), limit)
+    return _sample(carray(pointer(address), (size,), np.float32), limit)
 
 
 def estimate_density(spikes: Tensor, limit: float = float("nan")) -> float:
@@ -83,6 +74,5 @@ def estimate_density(spikes: Tensor, limit: float = float("nan")) -> float:
     size = spikes.numel()
     if not size:
         return 0.0
-    # The address: Numba takes longer to see what an array is than to look at it.
     density: float = _sample_at(spikes.data_ptr(), size, spikes.dtype == float64, limit)
     return density

@@ -341,6 +341,19 @@ def prefetch(typing: Any, source: Any, at: Any) -> Any:
 
 
 @intrinsic
+def pointer(typing: Any, address: Any) -> Any:
+    """Return an address as what :func:`numba.carray` makes an array of.
+
+    Numba takes longer to see what an array is, given one, than a small kernel to go over it.
+    """
+
+    def write(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.inttoptr(args[0], context.get_value_type(types.voidptr))
+
+    return types.voidptr(types.intp), write
+
+
+@intrinsic
 def lowest_bit(typing: Any, bits: Any) -> Any:
     """Return the place of the lowest bit that is set; 64 if none is."""
 

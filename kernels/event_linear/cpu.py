@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 
 import numba
 import numpy as np
+from numba import carray  # type: ignore[attr-defined]
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, float64
 
 from neuro.kernels.compiled import flat, share_out
 from neuro.kernels.event_lists import empty_tile, fill_tile, list_events, mark_events, tile_vectors
 from neuro.kernels.team import spread
-from neuro.kernels.vectors import BYTES, WORD, gather_rows, lanes, prefetch, scatter_row
+from neuro.kernels.vectors import BYTES, WORD, gather_rows, lanes, pointer, prefetch, scatter_row
 
 Array = NDArray[Any]
 
@@ -29,8 +30,33 @@ class _Events(NamedTuple):
     values: Array
 
 
+_SMALL = 1 << 19
+"""Spikes of fewer numbers are searched by one thread in one call: sharing out takes longer."""
+
+
+@cache
+def _finder(double: bool) -> Any:
+    dtype = np.float64 if double else np.float32
+
+    @numba.njit(nogil=True, cache=True)
+    def find(address: int, rows: int, width: int) -> tuple[Array, Array, Array]:
+        numbers = carray(pointer(address), (rows * width,), dtype)
+        bits = np.empty(rows * ((width + WORD - 1) // WORD), np.uint64)
+        starts = np.zeros(rows + 1, np.int64)
+        mark_events(numbers, width, bits, starts[1:], 0, rows, 0, 1)
+        for row in range(rows):
+            starts[row + 1] += starts[row]
+        places, values = np.empty(starts[rows], np.uint32), np.empty(starts[rows], dtype)
+        list_events(numbers, width, bits, starts, places, values, 0, rows, 0, 1)
+        return starts, places, values
+
+    return find
+
+
 def _find(spikes: Tensor) -> _Events:
     rows, width = spikes.shape
+    if rows * width < _SMALL:
+        return _Events(*_finder(spikes.dtype == float64)(spikes.data_ptr(), rows, width))
     numbers = flat(spikes)
     bits = np.empty(rows * -(-width // WORD), np.uint64)
     starts = np.zeros(rows + 1, np.int64)

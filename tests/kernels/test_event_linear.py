@@ -43,7 +43,16 @@ def test_by_hand(implementation):
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.4, 1.0])
 @pytest.mark.parametrize(
     ("rows", "inputs", "outputs"),
-    [(1, 1, 1), (3, 63, 17), (7, 64, 64), (2, 65, 33), (5, 131, 100), (129, 800, 211), (2, 7, 997)],
+    [
+        (1, 1, 1),
+        (3, 63, 17),
+        (7, 64, 64),
+        (2, 65, 33),
+        (5, 131, 100),
+        (129, 800, 211),
+        (2, 7, 997),
+        (600, 900, 33),
+    ],
 )
 def test_sizes_and_densities_against_the_dense_product(
     implementation, rows, inputs, outputs, share, dtype
