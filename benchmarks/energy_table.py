@@ -73,16 +73,18 @@ def _accuracies(rows: Sequence[Row]) -> str:
             )
         )
     header = ("network", "seeds", "parameters", "T", "spiking (%)", "ANN, 32-bit floats (%)",
-              "ANN, 8 bits (%)", "QNN (%)", "its bits", "learning rate, ANN", "QNN")  # fmt: skip
+              "ANN, 8 bits (%)", "QNN (%)", "its bits", "learning rate, ANN",
+              "learning rate, QNN")  # fmt: skip
     return table(header, lines)
 
 
 def _learning_rate(baseline: Row) -> str:
-    """Return what a baseline was trained with, if it chose that itself."""
+    """Return what a baseline was trained with, and of how many it is the best."""
     budget = baseline.get("budget")
-    if not budget or not budget["rates"]:
+    if not budget:
         return NONE
-    return f"{budget['lr']:g}, best of {len(budget['rates'])}"
+    tried = len(budget["rates"])
+    return f"{budget['lr']:g}" + (f", best of {tried}" if tried else "")
 
 
 def _accuracy(values: Sequence[float | None]) -> str:
