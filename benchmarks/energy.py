@@ -7,7 +7,7 @@ stays. Each is counted by ``neuro energy`` on samples of its test set. The basel
 are trained from the data of the run, so that accuracy stands beside energy. Those of seed 0 choose
 their learning rates on its validation samples (:mod:`neuro.reports.baseline_tuning`); those of the
 other seeds take these, so that each network is tuned once. The spiking network's learning rate is
-its preset's.
+the one that its grid or preset sets; it is not chosen here.
 
 The report of each network's first seed is kept whole, as JSON beside the results and as Markdown
 under ``docs/energy``.

@@ -36,7 +36,7 @@ def render_energy(record: dict[str, Any], file: str) -> str:
         "network, and see a static sample once, of events the mean frame. Each chose its learning "
         "rate among as many as its column says, around the spiking network's, by accuracy on "
         "validation samples of the first seed, and has it with the other seeds; where none is "
-        "told, it is the spiking network's, which is its preset's.",
+        "told, it is the spiking network's, which its grid or preset sets.",
         "",
     ]
     if spiking:
