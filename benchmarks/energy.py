@@ -4,14 +4,17 @@ Classifiers are the runs that OPZO trained for the tables of accuracy, reasoners
 the graphs': ``python -m benchmarks.accuracy`` trains what is not there, and a run that is finished
 stays. Each is counted by ``neuro energy`` on samples of its test set. The baselines of a classifier
 (the same architecture with rectifiers, in 32-bit floats, in 8 bits, and in ceil(log2(T + 1)) bits)
-are trained from the data of the run, so that accuracy stands beside energy.
+are trained from the data of the run, so that accuracy stands beside energy. Those of seed 0 choose
+their learning rates on its validation samples (:mod:`neuro.reports.baseline_tuning`); those of the
+other seeds take these, so that each network is tuned once. The spiking network's learning rate is
+the one that its grid or preset sets; it is not chosen here.
 
 The report of each network's first seed is kept whole, as JSON beside the results and as Markdown
 under ``docs/energy``.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,7 @@ from benchmarks.records import (
 from neuro.energy import Report
 from neuro.errors import NeuroError, UsageError, nearest
 from neuro.reports import CountOptions, energy_report
+from neuro.reports.baselines import train_baselines
 from neuro.training.checkpoint import write_atomically
 
 KIND = "energy"
@@ -44,6 +48,9 @@ STATIC_MLPS = ("digits", "mnist", "fashion-mnist")
 CLASSIFIERS = (*STATIC_MLPS, "events-mnist", "cifar10")
 REASONERS = ("umls", "kinship", "wn18rr_v1", "cora")
 NETWORKS = (*CLASSIFIERS, *REASONERS)
+FIRST = 0
+"""The seed whose report is kept whole, and whose baselines choose their learning rates."""
+TUNED = ("ann-fp32", "qnn")
 _KEPT = ("accuracy", "measure", "parameters", "totals", "baselines", "break_even", "training")
 
 
@@ -102,6 +109,9 @@ def energy(
         if not _is_trained(cell, settings):
             say(f"{cell.title}: not trained, left out")
             continue
+        if cell.seed != FIRST and not _is_trained(_first(cell), settings):
+            say(f"{cell.title}: seed {FIRST} tunes its baselines and is not trained, left out")
+            continue
         rows[_key(cell)] = measure(cell, settings)
         ordered = sorted(rows.values(), key=_order)
         write_result(file, {**origin(command, threads=1), "kind": KIND, "rows": ordered})
@@ -120,7 +130,7 @@ def _cells(only: str | None, seeds: Sequence[int]) -> Iterator[Cell]:
     for name in names:
         grid = find_grid(name)
         methods = ("opzo",) if name in CLASSIFIERS else ("grsnn", "nbfnet")
-        chosen = seeds if name in CLASSIFIERS else (0,)
+        chosen = seeds if name in CLASSIFIERS else (FIRST,)
         for cell in grid_cells(grid, chosen):
             if cell.variant.name in methods:
                 yield cell
@@ -145,6 +155,7 @@ def measure(cell: Cell, settings: Settings) -> dict[str, Any]:
     """Return what one run costs; keep the whole report of a first seed."""
     run, launch = cell.folder(settings.launch.root), settings.launch
     spiking = cell.grid.name in CLASSIFIERS
+    rates = _rates(cell, settings) if spiking else {}
     profiles = (*PROFILES, *([LEMAIRE] if cell.grid.name in STATIC_MLPS else []))
     say(f"{cell.title}: counting")
     made = energy_report(
@@ -152,18 +163,21 @@ def measure(cell: Cell, settings: Settings) -> dict[str, Any]:
         profiles,
         options=CountOptions(data_dir=launch.data_dir),
         train=spiking,
+        baseline_lr=rates or None,
     ).to_json()
     what = {**made["what"], "run": f"runs/benchmarks/{cell.grid.name}/{cell.name}"}
     report = Report({**made, "what": what})
-    if cell.seed == 0:
+    if cell.seed == FIRST:
         _keep(report, cell, settings)
-    words = ["neuro", "energy", "RUN", *(["--baselines"] if spiking else []), "--profile"]
+    words = ["neuro", "energy", "RUN", *(["--baselines"] if spiking else [])]
+    if rates:
+        words += ["--baseline-lr", *(f"{name}={rate}" for name, rate in rates.items())]
     return {
         "network": cell.grid.name,
         "variant": cell.variant.name,
         "seed": cell.seed,
         "arguments": list(cell.arguments),
-        "commands": [launch.public_command(cell), public_command([*words, *profiles])],
+        "commands": [launch.public_command(cell), public_command([*words, "--profile", *profiles])],
         **what,
         **{key: made[key] for key in _KEPT},
         "rates": {
@@ -171,6 +185,22 @@ def measure(cell: Cell, settings: Settings) -> dict[str, Any]:
         },
         "profiles": [_priced(profile) for profile in made["profiles"]],
     }
+
+
+def _first(cell: Cell) -> Cell:
+    return replace(cell, seed=FIRST)
+
+
+def _rates(cell: Cell, settings: Settings) -> dict[str, float]:
+    """Return the learning rates that baselines of the first seed chose; none for that seed."""
+    if cell.seed == FIRST:
+        return {}
+    say(f"{cell.title}: baselines take the learning rates of seed {FIRST}")
+    launch = settings.launch
+    tuned = train_baselines(
+        _first(cell).folder(launch.root), which=TUNED, data_dir=launch.data_dir, note=say
+    )
+    return {name: found.lr for name, found in zip(TUNED, tuned.values(), strict=True)}
 
 
 def _priced(profile: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from neuro.energy import significant
 
 PICO = 1e-12
 BASELINES = ("ann-fp32", "ann-int8", "qnn")
+TRAINED = ("ann-fp32", "qnn")
 COMPARED = ("horowitz45-fp32", "horowitz45-int8", "lemaire45")
 """Profiles that price networks with and without spikes alike."""
 CROSSED = ("horowitz45-int8", "horowitz45-fp32")
@@ -32,7 +33,10 @@ def render_energy(record: dict[str, Any], file: str) -> str:
         "samples of the test set and priced by published constants: estimates of arithmetic "
         "(`lemaire45`: and of memory), never measurements. Whole reports, with bands, excluded "
         "terms and sources: [energy](energy). Baselines are trained with the budget of the spiking "
-        "network, and see a static sample once, of events the mean frame.",
+        "network, and see a static sample once, of events the mean frame. Each chose its learning "
+        "rate among as many as its column says, around the spiking network's, by accuracy on "
+        "validation samples of the first seed, and has it with the other seeds; where none is "
+        "told, it is the spiking network's, which its grid or preset sets.",
         "",
     ]
     if spiking:
@@ -65,11 +69,22 @@ def _accuracies(rows: Sequence[Row]) -> str:
                 f"{group[0]['timesteps']}",
                 *(_accuracy(values) for values in measured),
                 qnn.removeprefix("qnn-"),
+                *(_learning_rate(_baseline(group[0], kind)) for kind in TRAINED),
             )
         )
     header = ("network", "seeds", "parameters", "T", "spiking (%)", "ANN, 32-bit floats (%)",
-              "ANN, 8 bits (%)", "QNN (%)", "its bits")  # fmt: skip
+              "ANN, 8 bits (%)", "QNN (%)", "its bits", "learning rate, ANN",
+              "learning rate, QNN")  # fmt: skip
     return table(header, lines)
+
+
+def _learning_rate(baseline: Row) -> str:
+    """Return what a baseline was trained with, and of how many it is the best."""
+    budget = baseline.get("budget")
+    if not budget:
+        return NONE
+    tried = len(budget["rates"])
+    return f"{budget['lr']:g}" + (f", best of {tried}" if tried else "")
 
 
 def _accuracy(values: Sequence[float | None]) -> str:

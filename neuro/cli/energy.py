@@ -26,6 +26,7 @@ def energy(
     samples: int | None = None,
     per_step: bool = False,
     baselines: bool = False,
+    baseline_lr: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
     checkpoint: str | None = None,
     mixed_kinds: bool = False,
     data_dir: Path | None = None,
@@ -58,7 +59,11 @@ def energy(
     per_step
         With --json: the counts of each time step, too.
     baselines
-        Train the networks without spikes that were not trained yet, to know their accuracy.
+        Train the networks without spikes that were not trained yet, to know their accuracy. Each
+        chooses its learning rate on the run's validation samples.
+    baseline_lr
+        With --baselines: the learning rate in place of a chosen one, as 0.001 for all, or by name
+        as ann-fp32=0.001 qnn=0.0003; those not named choose theirs.
     checkpoint
         last, best, or another that is there; default last.
     mixed_kinds
@@ -85,6 +90,7 @@ def energy(
             download=not no_download,
         ),
         train=baselines,
+        baseline_lr=read_rates(baseline_lr),
         allow_mixed_kinds=mixed_kinds,
     )
     deliver(report, form, output, run / "energy.html")
@@ -112,6 +118,30 @@ def deliver(report: "Report", form: "Form", output: Path | None, page: Path) -> 
 def read_names(profiles: Sequence[str]) -> list[str | Path]:
     """Tell own profiles, which are paths, from those that come with the package."""
     return [Path(each) if "/" in each or each.endswith(".toml") else each for each in profiles]
+
+
+def read_rates(words: Sequence[str]) -> float | dict[str, float] | None:
+    """Read learning rates: none, one for all, or one by name.
+
+    Raises:
+        UsageError: they are neither.
+    """
+    if not words:
+        return None
+    pairs = [word.rpartition("=") for word in words]
+    names = [name for name, _, _ in pairs]
+    try:
+        rates = [float(rate) for _, _, rate in pairs]
+    except ValueError:
+        rates = []
+    if rates and names == [""]:
+        return rates[0]
+    if rates and all(names) and len(set(names)) == len(names):
+        return dict(zip(names, rates, strict=True))
+    raise UsageError(
+        "--baseline-lr takes one learning rate, as 0.001, or one by name, as ann-fp32=0.001 "
+        f"qnn=0.0003; got {' '.join(words)}."
+    )
 
 
 def one_form(output: Path | None, *, html: bool, md: bool, latex: bool, json: bool) -> "Form":

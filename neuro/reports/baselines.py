@@ -1,32 +1,19 @@
-"""Networks without time that a spiking one is compared with, trained on what it was trained on.
-
-Each is kept in the run's folder, whole or not at all::
-
-    baselines/ann-fp32/baseline.json          what it is, how it did, SHA-256 of:
-    baselines/ann-fp32/weights.safetensors    its parameters
-"""
+"""Networks without time that a spiking one is compared with, trained on what it was trained on."""
 
 import copy
-import hashlib
-import json
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from math import isfinite, nan
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from neuro.config import TrainConfig
 from neuro.data import Dataset
-from neuro.data.dataset import Split
-from neuro.errors import CheckpointError, DataError, NeuroError, UsageError
+from neuro.errors import DivergedError, UsageError
 from neuro.layers import Network
-from neuro.models import build_model
 from neuro.models.twin import (
     BASELINES,
     baseline_bits,
@@ -34,63 +21,25 @@ from neuro.models.twin import (
     baseline_network,
     fit_steps,
 )
+from neuro.reports.baseline_files import FOLDER, Baseline, BaselineFiles
+from neuro.reports.baseline_tuning import ROUNDED, Trial, given_rates, tune
+from neuro.reports.timeless import mean_frames, timeless
 from neuro.training import RunDirectory, load_run
-from neuro.training.checkpoint import write_atomically
 from neuro.training.classification import ClassificationSession
 from neuro.training.environment import computing
 from neuro.training.epoch import train_epoch
 from neuro.training.evaluate import Evaluation, evaluate
-from neuro.training.interrupts import StopSignals
+from neuro.training.interrupts import StopSignals, TrainingInterrupted
 from neuro.training.session import Totals
 
-FOLDER = "baselines"
-RECORD = "baseline.json"
-WEIGHTS = "weights.safetensors"
 CALIBRATION_SAMPLES = 256
-_FORMAT = 1
-_CHUNK = 512
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Baseline:
-    """A trained baseline.
-
-    Attributes:
-        name: ``ann-fp32``, ``ann-int8`` or, with its bits, ``qnn-3bit``.
-        network: its weights are those of the last epoch.
-        accuracy: on the test set, whole.
-        loss: cross-entropy there.
-        samples: of the test set.
-        timesteps: T of the spiking network, which decides the bits of a ``qnn``.
-        weight_bits, activation_bits: None for 32-bit floats.
-        input: what it is fed: "static" samples as they are, or the "mean frame" of events.
-        seed: of the run; of initial weights, order, augmentation and validation samples.
-        budget: what its training was given, by name.
-    """
-
-    name: str
-    network: Network
-    accuracy: float
-    loss: float
-    samples: int
-    timesteps: int
-    weight_bits: int | None
-    activation_bits: int | None
-    input: str
-    seed: int
-    budget: Mapping[str, Any]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return all but the network as plain values."""
-        told = {name: value for name, value in vars(self).items() if name != "network"}
-        return {**told, "budget": dict(self.budget)}
 
 
 def train_baselines(
     run_dir: Path,
     *,
     which: Collection[str] = BASELINES,
-    lr: float | None = None,
+    lr: float | Mapping[str, float] | None = None,
     data_dir: Path | None = None,
     download: bool = True,
     note: Callable[[str], None] = print,
@@ -104,23 +53,25 @@ def train_baselines(
     activations rounded and the steps fitted to those samples; nothing of it is trained.
 
     They see a static sample as it is, whatever encoding spikes had, once; of events, which have no
-    sample without time, the mean frame. The learning rate is the run's, which was chosen for
-    spikes: give others and compare.
+    sample without time, the mean frame. Each chooses its learning rate on the run's validation
+    samples (:mod:`neuro.reports.baseline_tuning`), for the run's was chosen for spikes; the best
+    trial is the baseline.
 
     Args:
         run_dir: of a run that trained a classifier.
         which: of :data:`neuro.models.twin.BASELINES`. ``ann-int8`` trains ``ann-fp32`` first.
-        lr: learning rate at the start; the run's by default.
+        lr: learning rate at the start in place of a chosen one, for all or by name.
         data_dir, download: as for :func:`neuro.training.load_run`.
         note: told how it goes.
 
     Raises:
-        UsageError: an unknown name, a run on a graph or on series of changes, or a baseline that
-            is there with another learning rate.
+        UsageError: an unknown name, a run on a graph or on series of changes, a baseline that is
+            there with another learning rate, or with a given one where it is to be chosen; or a run
+            without validation samples to choose by.
         CheckpointError: the folder is no run.
         DataError: a baseline that is there is damaged.
-        DivergedError: NaN or infinity appeared.
-        TrainingInterrupted: SIGINT or SIGTERM came; what is finished stays.
+        DivergedError: NaN or infinity appeared, with every learning rate.
+        TrainingInterrupted: SIGINT or SIGTERM came; what is finished stays, trials too.
     """
     run = RunDirectory.open(run_dir)
     config = _config(run)
@@ -133,6 +84,7 @@ def train_baselines(
             f"Run {run_dir} was fed the changes of a series, step by step: its network is no "
             "classifier of a whole sample, and has no baseline without time."
         )
+    given = given_rates(lr, session.feeder.timesteps)
     run.lock()
     try:
         with (
@@ -145,7 +97,8 @@ def train_baselines(
             ),
         ):
             stop.deferred = True
-            work = _Work(run, session, config.lr if lr is None else lr, stop, note)
+            work = _Work(BaselineFiles(run, config), session, given, stop, note)
+            work.check(which)
             return {found.name: found for found in map(work.have, which)}
     finally:
         run.unlock()
@@ -160,11 +113,17 @@ def read_baselines(run_dir: Path) -> dict[str, Baseline]:
         UsageError: the run is on a graph.
     """
     run = RunDirectory.open(run_dir)
-    folders = sorted(file.parent for file in (run.path / FOLDER).glob(f"*/{RECORD}"))
-    if not folders:
+    if not (run.path / FOLDER).is_dir():
         return {}
-    config, fingerprint = _config(run), run.fingerprint()
-    return {folder.name: _read(folder, config, fingerprint) for folder in folders}
+    files = BaselineFiles(run, _config(run))
+    return {name: found for name in files.names() if (found := files.read(name)) is not None}
+
+
+class _Learnt(NamedTuple):
+    """A session whose network is a baseline, and what it took beside the run's own budget."""
+
+    session: ClassificationSession
+    budget: dict[str, Any]
 
 
 class _Work:
@@ -172,74 +131,159 @@ class _Work:
 
     def __init__(
         self,
-        run: RunDirectory,
+        files: BaselineFiles,
         session: ClassificationSession,
-        lr: float,
+        given: Mapping[str, float],
         stop: StopSignals,
         note: Callable[[str], None],
     ) -> None:
-        self._run, self._spiking, self._lr = run, session, lr
+        self._files, self._spiking, self._given = files, session, given
         self._stop, self._note = stop, note
         self._timesteps = session.feeder.timesteps
-        self._config = _timeless(session.config, lr)
         self._data: Dataset | None = None
+
+    def check(self, which: Collection[str]) -> None:
+        """Check before any training that all can be had as they are asked for.
+
+        Raises:
+            UsageError: some are there, trained otherwise, or are to be tuned, by no samples.
+        """
+        there = {name: self._files.read(name) for name in map(self._name, which)}
+        for name in [name for name, found in there.items() if name in ROUNDED and found is None]:
+            there[ROUNDED[name]] = self._files.read(ROUNDED[name])
+        unlike = [why for found in there.values() if found and (why := self._unlike(found))]
+        if unlike:
+            raise UsageError(
+                f"Baselines in {self._files.path} were trained otherwise: {'; '.join(unlike)}. "
+                "Remove their folders to train them anew, or give their rates by --baseline-lr."
+            )
+        tuned = [name for name in there if name not in {*ROUNDED, *self._given}]
+        if not len(self._spiking.partition.validation) and any(there[n] is None for n in tuned):
+            raise UsageError(
+                f"Run {self._files.path.parent} holds out no validation samples "
+                "(validation_fraction 0) by which baselines could choose a learning rate. Give one "
+                "by --baseline-lr."
+            )
 
     def have(self, which: str) -> Baseline:
         """Return a baseline, trained if it is not there."""
-        name = baseline_name(which, self._timesteps)
-        folder = self._run.path / FOLDER / name
-        if (folder / RECORD).exists():
-            return self._check(_read(folder, self._spiking.config, self._run.fingerprint()))
-        started = time.perf_counter()
-        if name == "ann-int8":
-            session = self._rounded(self.have("ann-fp32"))
+        name = self._name(which)
+        found = self._files.read(name)
+        if found is not None:
+            self._note(f"{name} is there: test accuracy {found.accuracy:.2%}")
+            return found
+        if name in ROUNDED:
+            learnt = self._rounded(name, self.have(ROUNDED[name]))
+        elif name in self._given:
+            learnt = self._once(name, self._given[name])
         else:
-            session = self._trained(name)
+            learnt = self._tuned(name)
         self._stop.deferred = False  # nothing to lose from here on: it takes effect at once
-        found = self._finish(name, session, time.perf_counter() - started)
+        found = self._finish(name, learnt)
         self._stop.deferred = True
         self._note(f"{name}: test accuracy {found.accuracy:.2%}")
         return found
 
-    def _check(self, found: Baseline) -> Baseline:
-        rate = found.budget["lr"]
-        if rate != self._lr:
-            raise UsageError(
-                f"Baseline {found.name} is there, trained with a learning rate of {rate:g}, not "
-                f"{self._lr:g}. Remove {self._run.path / FOLDER / found.name} to train it anew."
-            )
-        self._note(f"{found.name} is there: test accuracy {found.accuracy:.2%}")
-        return found
+    def _name(self, which: str) -> str:
+        return baseline_name(which, self._timesteps)
 
-    def _trained(self, name: str) -> ClassificationSession:
-        session = self._session(name, self._spiking.network)
+    def _unlike(self, found: Baseline) -> str | None:
+        """Return how a baseline that is there differs from what is asked for."""
+        rate = self._given.get(ROUNDED.get(found.name, found.name))
+        if rate is None and not found.tuned:
+            return f"{found.name} with a given learning rate of {found.lr}, not with a chosen one"
+        if rate is not None and rate != found.lr:
+            return f"{found.name} with a learning rate of {found.lr}, not {rate}"
+        return None
+
+    def _tuned(self, name: str) -> _Learnt:
+        """Return a baseline with the best of several learning rates."""
+        best, trials = tune(self._spiking.config.lr, lambda lr: self._attempt(name, lr))
+        session = self._session(name, lr=best.lr)
+        session.network.load_state_dict(self._files.trial_weights(name, best.lr))
+        rates = {repr(each.lr): each.accuracy for each in trials}
+        return _Learnt(session, _took(best, rates, sum(each.seconds for each in trials)))
+
+    def _attempt(self, name: str, lr: float) -> Trial:
+        """Return a trial, which is kept; made if it is not there."""
+        trial = self._files.read_trial(name, lr)
+        if trial is None:
+            session, trial = self._trial(name, lr)
+            self._files.write_trial(name, trial, session.network)
+        did = "diverged" if trial.accuracy is None else f"validation accuracy {trial.accuracy:.2%}"
+        self._note(f"{name}, learning rate {lr:g}: {did}")
+        if self._stop.received is not None:
+            raise TrainingInterrupted(
+                f"Stopped after a trial of the baseline {name}; it stays, as do those before it.",
+                self._stop.received,
+            )
+        return trial
+
+    def _trial(self, name: str, lr: float) -> tuple[ClassificationSession, Trial]:
+        started = time.perf_counter()
+        session = self._session(name, lr=lr)
+        try:
+            self._train(name, session)
+            learnt = True
+        except DivergedError:
+            learnt = False
+        seconds = time.perf_counter() - started
+        trial = Trial(lr=lr, steps=session.position.step, seconds=seconds)
+        found = session.validate() if learnt else {}
+        loss = found.get("validation_loss", nan)
+        if isfinite(loss):
+            trial = replace(trial, accuracy=found["validation_accuracy"], loss=loss)
+        return session, trial
+
+    def _once(self, name: str, lr: float) -> _Learnt:
+        """Return a baseline with a learning rate that was given."""
+        started = time.perf_counter()
+        session = self._session(name, lr=lr)
+        self._train(name, session)
+        seconds = time.perf_counter() - started
+        return _Learnt(session, _took(Trial(lr=lr, steps=session.position.step, seconds=seconds)))
+
+    def _train(self, name: str, session: ClassificationSession) -> None:
+        """Train a baseline whole.
+
+        Raises:
+            DivergedError: NaN or infinity appeared.
+            TrainingInterrupted: SIGINT or SIGTERM came.
+        """
+        config = session.config
         fit_steps(session.network, self._calibration(session))
-        for epoch in range(1, session.config.epochs + 1):
+        for epoch in range(1, config.epochs + 1):
             went = train_epoch(
                 session,
                 self._stop,
                 epoch,
-                doing=f"the baseline {name}",
-                left="baselines that are finished stay",
+                doing=f"the baseline {name} with a learning rate of {config.lr:g}",
+                left="baselines and trials that are finished stay",
                 advice="Give baselines a lower learning rate.",
             )
-            self._note(f"{name}, epoch {epoch} of {session.config.epochs}: {went}")
+            self._note(
+                f"{name}, learning rate {config.lr:g}, epoch {epoch} of {config.epochs}: {went}"
+            )
             session.position.epoch, session.position.batch = epoch + 1, 0
             session.totals = Totals()
-        return session
 
-    def _rounded(self, floats: Baseline) -> ClassificationSession:
-        session = self._session("ann-int8", floats.network)
+    def _rounded(self, name: str, floats: Baseline) -> _Learnt:
+        started = time.perf_counter()
+        session = self._session(name, floats.network, lr=floats.lr)
         fit_steps(session.network, self._calibration(session))
-        return session
+        trial = Trial(lr=floats.lr, seconds=time.perf_counter() - started)
+        changes = {"epochs": 0, "from": floats.name}
+        return _Learnt(session, {**_took(trial, floats.budget["rates"]), **changes})
 
-    def _session(self, name: str, like: Network) -> ClassificationSession:
-        """Return a session on a baseline with the weights that a network has."""
+    def _session(
+        self, name: str, like: Network | None = None, *, lr: float
+    ) -> ClassificationSession:
+        """Return a session on a baseline with the weights of a twin, or else the run's own."""
         network = self._spiking.network
-        if like is not network:
+        if like is not None:
             network = _copy_with(network, like)
         return ClassificationSession(
-            self._config,
+            timeless(self._spiking.config, lr),
             self._dataset(),
             self._spiking.device,
             started=time.perf_counter(),
@@ -256,7 +300,9 @@ class _Work:
         chosen = session.partition.train[:CALIBRATION_SAMPLES]
         return session.feeder.take(session.dataset.train, chosen).inputs
 
-    def _finish(self, name: str, session: ClassificationSession, seconds: float) -> Baseline:
+    def _finish(self, name: str, learnt: _Learnt) -> Baseline:
+        """Test a baseline and keep it."""
+        session = learnt.session
         config = session.config
         found: Evaluation = evaluate(
             session.network,
@@ -277,74 +323,31 @@ class _Work:
             activation_bits=bits.activations,
             input="mean frame" if self._spiking.feeder.events else "static",
             seed=config.seed,
-            budget=_budget(name, session, seconds),
+            budget={
+                "epochs": config.epochs,
+                "batch_size": config.batch_size,
+                "optimizer": config.optimizer.name,
+                "schedule": config.schedule.name,
+                "training_samples": len(session.partition.train),
+                "calibration_samples": 0 if name == "ann-fp32" else CALIBRATION_SAMPLES,
+                "from": "initial weights of the run",
+                **learnt.budget,
+            },
         )
-        self._write(baseline)
+        self._files.write(baseline, classes=session.dataset.classes)
         return baseline
 
-    def _write(self, baseline: Baseline) -> None:
-        folder = self._run.path / FOLDER / baseline.name
-        weights = save_tensors(
-            {
-                name: tensor.detach().to("cpu", copy=True).contiguous()
-                for name, tensor in baseline.network.state_dict().items()
-            }
-        )
-        session = self._spiking
-        record = {
-            "format": _FORMAT,
-            "config_fingerprint": self._run.fingerprint(),
-            "sha256": hashlib.sha256(weights).hexdigest(),
-            "input_shape": list(session.feeder.network_input_shape),
-            "classes": session.dataset.classes,
-            **baseline.to_json(),
-        }
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            write_atomically(folder / WEIGHTS, weights)
-            write_atomically(folder / RECORD, (json.dumps(record, indent=2) + "\n").encode())
-        except OSError as error:
-            raise UsageError(f"Cannot write the baseline {folder}: {error.strerror}.") from error
 
-
-def mean_frames(dataset: Dataset) -> Dataset:
-    """Return event data as static data, each sample the mean of its frames; others as they are."""
-    if dataset.kind == "static":
-        return dataset
-
-    def mean(split: Split) -> Split:
-        shape = (len(split), *split.inputs.shape[2:])
-        frames = torch.empty(shape, dtype=torch.float32)
-        for first in range(0, len(split), _CHUNK):
-            some = slice(first, first + _CHUNK)
-            frames[some] = split.inputs[some].to(torch.float32).mean(1)
-        return Split(frames, split.targets)
-
-    return replace(dataset, kind="static", train=mean(dataset.train), test=mean(dataset.test))
-
-
-def _timeless(config: TrainConfig, lr: float) -> TrainConfig:
-    """Return the configuration of a run for one step of backpropagation."""
-    loss = config.rule.mse_weight
-    plain = TrainConfig.model_validate({"rule": {"name": "bptt", "mse_weight": loss}})
-    changes = {"rule": plain.rule, "encoding": plain.encoding, "timesteps": 1, "lr": lr}
-    return config.model_copy(update=changes)
-
-
-def _budget(name: str, session: ClassificationSession, seconds: float) -> dict[str, Any]:
-    config = session.config
-    trained = name != "ann-int8"
+def _took(
+    trial: Trial, rates: Mapping[str, float | None] | None = None, tuning: float = 0.0
+) -> dict[str, Any]:
+    """Return what a budget says of learning rates, and of the time they took."""
     return {
-        "epochs": config.epochs if trained else 0,
-        "steps": session.position.step,
-        "batch_size": config.batch_size,
-        "lr": config.lr,
-        "optimizer": config.optimizer.name,
-        "schedule": config.schedule.name,
-        "training_samples": len(session.partition.train),
-        "calibration_samples": 0 if name == "ann-fp32" else CALIBRATION_SAMPLES,
-        "from": "initial weights of the run" if trained else "ann-fp32",
-        "seconds": round(seconds, 3),
+        "steps": trial.steps,
+        "lr": trial.lr,
+        "rates": dict(rates or {}),
+        "seconds": round(trial.seconds, 3),
+        "tuning_seconds": round(tuning, 3),
     }
 
 
@@ -363,45 +366,3 @@ def _config(run: RunDirectory) -> TrainConfig:
             "baseline is NBFNet: train one with `neuro train nbfnet` and compare the runs."
         )
     return config
-
-
-def _read(folder: Path, config: TrainConfig, fingerprint: str) -> Baseline:
-    try:
-        record = json.loads((folder / RECORD).read_text("utf-8"))
-        weights = (folder / WEIGHTS).read_bytes()
-        if record["format"] != _FORMAT:
-            raise _damaged(folder, f"its format is {record['format']}, not {_FORMAT}")
-        if record["config_fingerprint"] != fingerprint:
-            raise _damaged(folder, "it belongs to another configuration than the run's")
-        if hashlib.sha256(weights).hexdigest() != record["sha256"]:
-            raise _damaged(folder, f"the checksum of {WEIGHTS} differs from that in {RECORD}")
-        network = baseline_network(
-            build_model(
-                config.model,
-                tuple(record["input_shape"]),
-                record["classes"],
-                torch.Generator(),
-            ),
-            record["name"],
-            record["timesteps"],
-        )
-        network.load_state_dict(load_tensors(weights))
-        found = Baseline(
-            network=network,
-            **{name: record[name] for name in Baseline.__dataclass_fields__ if name != "network"},
-        )
-    except (DataError, CheckpointError):
-        raise
-    except OSError as error:
-        raise _damaged(folder, error.strerror or "it cannot be read") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, NeuroError) as error:
-        raise _damaged(folder, " ".join(f"{type(error).__name__}: {error}".split())) from None
-    except SafetensorError as error:
-        raise _damaged(folder, f"{WEIGHTS} is no safetensors file ({error})") from None
-    return found
-
-
-def _damaged(folder: Path, reason: str) -> DataError:
-    return DataError(
-        f"Baseline {folder} is damaged: {reason}. Remove the folder and train it again."
-    )

@@ -38,6 +38,7 @@ def fair_baselines(
     options: CountOptions,
     *,
     train: bool,
+    lr: float | Mapping[str, float] | None = None,
 ) -> list[Baseline]:
     """Return the networks without spikes that a spiking classifier is compared with.
 
@@ -49,6 +50,7 @@ def fair_baselines(
         profiles: that it is priced with; a baseline takes the one of its own precision.
         options: where the data are, to train.
         train: train those that are not there.
+        lr: learning rate to train with, as for :func:`neuro.reports.baselines.train_baselines`.
 
     Raises:
         UsageError: baselines are to be trained of what is no spiking classifier.
@@ -62,7 +64,7 @@ def fair_baselines(
     timesteps = session.feeder.timesteps
     if train:
         there = train_baselines(
-            path, data_dir=options.data_dir, download=options.download, note=_note
+            path, lr=lr, data_dir=options.data_dir, download=options.download, note=_note
         )
     else:
         there = read_baselines(path)
@@ -77,6 +79,7 @@ def fair_baselines(
                 ledger=count_twin(network),
                 bits=bits.activations,
                 accuracy=trained.accuracy if trained else None,
+                budget=trained.budget if trained else None,
                 profiles=_own_precision(profiles, bits.activations),
             )
         )

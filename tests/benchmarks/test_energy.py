@@ -1,6 +1,7 @@
 """Energy of trained networks: from runs to reports and tables."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from benchmarks.grid import Grid, Variant
 from benchmarks.grids import find_grid
 from benchmarks.records import read_result
 from benchmarks.tables import render
+from neuro.reports.baselines import read_baselines
 
 SMALL = {"epochs": 1, "model.hidden": [12], "timesteps": 4}
 GRIDS = {
@@ -82,6 +84,40 @@ def test_runs_become_reports_and_tables(measured, tmp_path: Path, capsys):
     assert measured("--only", "digits", "--seeds", "1", "--trained-only") == 0
     assert "digits/opzo-s1: not trained, left out" in "".join(capsys.readouterr())
     assert read_result(tmp_path / "out" / "energy.json", "energy")["rows"] == record["rows"]
+
+
+def test_other_seeds_take_the_rates_that_the_first_chose(measured, tmp_path: Path, capsys):
+    assert measured("--only", "digits", "--seeds", "1") == 0, capsys.readouterr().err
+    (row,) = read_result(tmp_path / "out" / "energy.json", "energy")["rows"]
+    (first,) = (tmp_path / "r" / "digits").glob("opzo-s0-*/")
+    chosen = read_baselines(first)
+    assert sorted(chosen) == ["ann-fp32", "qnn-3bit"]
+    assert len(chosen["ann-fp32"].budget["rates"]) >= 3
+    for each in row["baselines"]:
+        of = "ann-fp32" if each["name"] == "ann-int8" else each["name"]
+        assert each["budget"]["lr"] == chosen[of].lr
+        assert each["budget"]["rates"] == {}
+    rates = f"ann-fp32={chosen['ann-fp32'].lr} qnn={chosen['qnn-3bit'].lr}"
+    assert f"--baselines --baseline-lr {rates} --profile horowitz45-fp32" in row["commands"][1]
+
+    assert measured("--only", "digits", "--seeds", "0") == 0, capsys.readouterr().err
+    zero, one = read_result(tmp_path / "out" / "energy.json", "energy")["rows"]
+    assert one == row
+    assert "--baseline-lr" not in zero["commands"][1]
+    budgets = [zero["baselines"][place]["budget"] for place in (0, 2)]
+    assert [budget["rates"] for budget in budgets] == [
+        chosen[name].budget["rates"] for name in ("ann-fp32", "qnn-3bit")
+    ]
+    text = render(tmp_path / "out")
+    line = next(each for each in text.splitlines() if each.startswith("| `digits` | 2 |"))
+    told = [f"{budget['lr']:g}, best of {len(budget['rates'])}" for budget in budgets]
+    assert line.endswith(f"| {told[0]} | {told[1]} |")
+
+    shutil.rmtree(first)
+    capsys.readouterr()
+    assert measured("--only", "digits", "--seeds", "1", "--trained-only") == 0
+    said = "digits/opzo-s1: seed 0 tunes its baselines and is not trained, left out"
+    assert said in "".join(capsys.readouterr())
 
 
 @pytest.mark.parametrize(

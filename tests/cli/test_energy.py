@@ -53,7 +53,7 @@ def keys_of(value: object) -> set[str]:
         return set()
     found = set(value)
     for key, each in value.items():
-        by_name = key in ("rules", "break_even", "synapse", "phases", "stored")
+        by_name = key in ("rules", "break_even", "synapse", "phases", "stored", "rates")
         inside = list(each.values()) if by_name and isinstance(each, dict) else each
         found |= keys_of(inside)
     return found
@@ -178,6 +178,30 @@ def test_baselines_are_trained_once_if_asked_for(command, tmp_path):
     assert all(0 < each["accuracy"] <= 1 for each in baselines)
     again = command("energy", "r", "--samples", 4, "--json")
     assert json.loads(again.out)["baselines"] == baselines
+    text = DOCUMENT.read_text("utf-8")
+    for key in keys_of(baselines):
+        assert f"`{key}`" in text or f'"{key}"' in text, key
+    budgets = {each["name"]: each["budget"] for each in baselines}
+    assert all(0.003 in map(float, budget["rates"]) for budget in budgets.values())
+    told = command("energy", "r", "--samples", 4).out
+    for name in ("ann-fp32", "qnn-2bit"):
+        lr, tried = budgets[name]["lr"], len(budgets[name]["rates"])
+        assert f"{name} {lr:g} (best of {tried} on validation samples)" in " ".join(told.split())
+
+
+def test_learning_rates_of_baselines_can_be_given(command, tmp_path):
+    trained(tmp_path / "r", rule={"name": "bptt"}, timesteps=2)
+    rates = ("--baseline-lr", "ann-fp32=0.001", "qnn=2e-3")
+    found = command("energy", "r", "--samples", 4, "--baselines", *rates, "--json")
+    assert found.code == 0, found.err
+    budgets = [each["budget"] for each in json.loads(found.out)["baselines"]]
+    assert [budget["lr"] for budget in budgets] == [0.001, 0.001, 0.002]
+    assert all(budget["rates"] == {} for budget in budgets)
+    other = command("energy", "r", "--samples", 4, "--baselines", "--baseline-lr", 0.001)
+    assert (other.code, other.out) == (2, "")
+    assert "qnn-2bit with a learning rate of 0.002, not 0.001. Remove" in other.err
+    told = command("energy", "r", "--samples", 4).out
+    assert "ann-fp32 0.001 (given), qnn-2bit 0.002 (given)" in " ".join(told.split())
 
 
 @pytest.mark.parametrize(
@@ -193,6 +217,11 @@ def test_baselines_are_trained_once_if_asked_for(command, tmp_path):
         (("r", "--samples", 1000), 2, "--samples 1000: the test set holds 297"),
         (("r", "--html", "--json"), 2, "Choose one of --html and --json"),
         (("r", "--per-step"), 2, "--per-step is told by --json"),
+        (("r", "--baseline-lr", 0.1), 2, "give --baselines, too"),
+        (("r", "--baselines", "--baseline-lr", 0), 2, "above 0, got 0"),
+        (("r", "--baselines", "--baseline-lr", "x"), 2, "--baseline-lr takes one learning rate"),
+        (("r", "--baselines", "--baseline-lr", "0.1", "qnn=0.1"), 2, "got 0.1 qnn=0.1"),
+        (("r", "--baselines", "--baseline-lr", "qnm=0.1"), 2, 'Did you mean "qnn"'),
         (("r", "--output", "nowhere/x.txt"), 2, "there is no folder nowhere"),
         (("r", "--checkpoint", "bset"), 1, 'Did you mean "best"'),
         (("empty",), 2, "has no checkpoint yet"),

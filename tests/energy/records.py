@@ -70,6 +70,7 @@ def baseline(name: str, bits: int | None, accuracy: float | None) -> dict[str, A
         "name": name,
         "bits": bits,
         "accuracy": accuracy,
+        "budget": accuracy and {"epochs": 2, "lr": 0.003, "rates": {"0.001": 0.9, "0.003": 1.0}},
         "parameters": 40,
         "totals": {"macs": 536},
         "profiles": [priced, reason],

@@ -65,6 +65,18 @@ def test_accuracy_stands_beside_the_energy_of_baselines():
     assert rows[4][:3] == ("qnn-3bit", "3", "not trained; --baselines trains it")
 
 
+def test_the_learning_rate_of_a_baseline_is_told_with_the_number_tried():
+    told = " Learning rates: ann-fp32 0.003 (best of 2 on validation samples)."
+    assert tables.baselines(record()).note.endswith(told)
+    given = record()["baselines"]
+    given[0]["budget"]["rates"] = {}
+    given[1]["budget"] = {"epochs": 0, "lr": 0.5, "rates": {}}  # rounded, not trained
+    told = " Learning rates: ann-fp32 0.003 (given)."
+    assert tables.baselines(record(baselines=given)).note.endswith(told)
+    del given[0]["budget"], given[1]["budget"]
+    assert "Learning rates" not in tables.baselines(record(baselines=given)).note
+
+
 def test_the_break_even_rate_says_on_which_side_a_layer_is():
     assert tables.break_even(record()).rows == (("first", "12.5 %", "6.5 % (above)", "none"),)
     rates = {"fine": 0.06, "coarse": 1.5}

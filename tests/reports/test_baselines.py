@@ -12,9 +12,10 @@ import torch
 from neuro.config import TrainConfig, load_config, load_reason_config
 from neuro.data import Dataset
 from neuro.data.dataset import Split
-from neuro.errors import CheckpointError, DataError, UsageError
-from neuro.reports.baselines import mean_frames, read_baselines, train_baselines
-from neuro.training import train
+from neuro.errors import CheckpointError, DataError, DivergedError, UsageError
+from neuro.reports.baselines import read_baselines, train_baselines
+from neuro.reports.timeless import mean_frames
+from neuro.training import load_run, train
 from neuro.training.interrupts import TrainingInterrupted
 from neuro.training.run_directory import RunDirectory
 
@@ -76,7 +77,6 @@ def test_the_budget_is_that_of_the_run(made):
     budget = found["qnn-3bit"].budget
     assert budget["epochs"] == 4
     assert budget["steps"] == 4 * -(-budget["training_samples"] // 64)
-    assert budget["lr"] == config().lr
     assert budget["optimizer"] == "adam"
     assert budget["calibration_samples"] == 256
     assert found["ann-int8"].budget["epochs"] == 0
@@ -84,8 +84,6 @@ def test_the_budget_is_that_of_the_run(made):
 
 
 def test_the_accuracy_is_that_of_the_network_that_was_kept(made):
-    from neuro.training import load_run
-
     path, _, _ = made
     _, session = load_run(path)
     split = session.dataset.test
@@ -127,10 +125,130 @@ def test_nothing_is_trained_twice(made):
     assert {file: file.stat().st_mtime_ns for file in path.rglob("baselines/*/*")} == before
 
 
+def test_each_arm_chose_its_rate_on_validation_samples(made):
+    path, found, notes = made
+    for name in ("ann-fp32", "qnn-3bit"):
+        baseline, budget = found[name], found[name].budget
+        rates = {float(rate): accuracy for rate, accuracy in budget["rates"].items()}
+        assert list(rates) == sorted(rates)
+        assert {0.001, 0.003, 0.009} <= rates.keys()
+        assert rates[baseline.lr] == max(rates.values())
+        inside = min(rates) < baseline.lr < max(rates)
+        assert inside or len(rates) == 5
+        told = [note for note in notes if note.startswith(f"{name}, learning rate")]
+        assert len([note for note in told if "epoch" not in note]) == len(rates)
+        assert len([note for note in told if "epoch" in note]) == 4 * len(rates)
+        assert 0 < budget["seconds"] < budget["tuning_seconds"]
+        assert accuracy_on_validation_samples(path, baseline) == rates[baseline.lr]
+        assert not (path / "baselines" / name / "trials").exists()
+    floats, rounded = found["ann-fp32"], found["ann-int8"]
+    assert (rounded.lr, rounded.budget["rates"]) == (floats.lr, floats.budget["rates"])
+    assert rounded.budget["tuning_seconds"] == 0
+
+
+def accuracy_on_validation_samples(path: Path, baseline: Any) -> float:
+    _, session = load_run(path)
+    held_out = session.partition.validation
+    inputs, targets = session.feeder.take(session.dataset.train, held_out)
+    right = baseline.network.run([inputs]).logits.argmax(1) == targets
+    return int(right.sum()) / len(held_out)
+
+
+def test_a_chosen_rate_that_is_given_makes_the_same_baseline(made, tmp_path):
+    _, found, _ = made
+    rate = found["qnn-3bit"].lr
+    path = folder_of(tmp_path, config(validation_fraction=0.1))
+    again = train_baselines(path, which=["qnn"], lr={"qnn": rate}, note=Notes())["qnn-3bit"]
+    assert same_weights(again, found["qnn-3bit"])
+    assert (again.accuracy, again.lr) == (found["qnn-3bit"].accuracy, rate)
+    assert (again.budget["rates"], again.budget["tuning_seconds"]) == ({}, 0)
+    assert again.budget["seconds"] > 0
+
+
+def same_weights(one: Any, other: Any) -> bool:
+    mine, theirs = one.network.state_dict(), other.network.state_dict()
+    return all(torch.equal(mine[name], theirs[name]) for name in theirs)
+
+
+def test_a_rate_is_given_to_some_and_the_others_choose(tmp_path):
+    path = folder_of(tmp_path, config(epochs=1))
+    found = train_baselines(path, lr={"qnn-3bit": 0.002}, note=Notes())
+    assert (found["qnn-3bit"].lr, found["qnn-3bit"].budget["rates"]) == (0.002, {})
+    assert len(found["ann-fp32"].budget["rates"]) >= 3
+
+
 def test_another_learning_rate_is_not_passed_off_as_done(made):
-    path, _, _ = made
-    with pytest.raises(UsageError, match=r"ann-fp32 is there, trained with .* not 0\.5. Remove"):
+    path, found, _ = made
+    with pytest.raises(UsageError, match=r"ann-fp32 with a .* of 0\.\d+, not 0\.5\. Remove"):
         train_baselines(path, which=["ann-fp32"], lr=0.5, note=Notes())
+    rates = {"ann-fp32": found["ann-fp32"].lr, "qnn": found["qnn-3bit"].lr}
+    assert train_baselines(path, lr=rates, note=Notes()).keys() == found.keys()
+
+
+def test_a_given_rate_is_not_passed_off_as_chosen(tmp_path):
+    path = folder_of(tmp_path, config(epochs=1))
+    train_baselines(path, lr=0.002, note=Notes())
+    record = path / "baselines" / "qnn-3bit" / "baseline.json"
+    kept = json.loads(record.read_text())
+    for key in ("rates", "tuning_seconds"):  # kept before rates were chosen
+        del kept["budget"][key]
+    record.write_text(json.dumps(kept))
+    assert read_baselines(path)["qnn-3bit"].budget["rates"] == {}
+    notes = Notes()
+    told = r"ann-fp32 .*; ann-int8 .*; qnn-3bit with a given learning rate of 0\.002, not with a ch"
+    with pytest.raises(UsageError, match=told):
+        train_baselines(path, note=notes)
+    assert train_baselines(path, lr=0.002, note=notes).keys() == read_baselines(path).keys()
+    assert all("is there" in note for note in notes)
+
+
+def test_to_round_what_was_trained_otherwise_is_refused_first(tmp_path):
+    path = folder_of(tmp_path, config(epochs=1))
+    train_baselines(path, which=["ann-fp32"], lr=0.002, note=Notes())
+    notes = Notes()
+    with pytest.raises(UsageError, match="otherwise: ann-fp32 with a given"):
+        train_baselines(path, which=["qnn", "ann-int8"], note=notes)
+    assert notes == []
+
+
+def test_a_run_without_validation_samples_is_given_a_rate(tmp_path):
+    path = folder_of(tmp_path, config(epochs=1, validation_fraction=0))
+    for lr in (None, {"qnn": 0.001}):
+        with pytest.raises(UsageError, match=r"validation_fraction 0.*--baseline-lr"):
+            train_baselines(path, lr=lr, note=Notes())
+    assert not (path / "baselines").exists()
+    assert len(train_baselines(path, lr=0.001, note=Notes())) == 3
+
+
+def test_nothing_is_kept_where_every_trial_diverges(tmp_path):
+    path = folder_of(tmp_path, config(epochs=1, lr=3e19, optimizer={"name": "sgd"}))
+    with pytest.raises(
+        DivergedError, match=r"tried: 1\.11e\+18, 3\.33e\+18, 1e\+19, 3e\+19, 9e\+19"
+    ):
+        train_baselines(path, which=["ann-fp32"], note=Notes())
+    assert read_baselines(path) == {}
+    with pytest.raises(DivergedError, match="Give baselines a lower learning rate"):
+        train_baselines(path, which=["ann-fp32"], lr=3e19, note=Notes())
+
+
+def test_a_trial_that_diverges_is_the_worst_and_not_made_again(tmp_path, monkeypatch):
+    from neuro.reports import baselines
+
+    def diverge(session: Any, *arguments: Any, **words: Any) -> str:
+        if session.config.lr < 0.003:
+            raise DivergedError("infinity")
+        return train_epoch(session, *arguments, **words)
+
+    train_epoch = baselines.train_epoch
+    monkeypatch.setattr(baselines, "train_epoch", diverge)
+    path = folder_of(tmp_path, config(epochs=1))
+    with pytest.raises(TrainingInterrupted):
+        train_baselines(path, which=["ann-fp32"], note=stop_when("ann-fp32, learning rate 0.003"))
+    monkeypatch.setattr(baselines, "train_epoch", train_epoch)
+    found = train_baselines(path, which=["ann-fp32"], note=Notes())["ann-fp32"]
+    assert found.budget["rates"]["0.001"] is None
+    assert found.lr >= 0.003
+    assert read_baselines(path)["ann-fp32"].budget == found.budget
 
 
 def test_the_same_run_gives_the_same_baselines(made, tmp_path):
@@ -159,22 +277,58 @@ def test_int8_brings_the_floats_it_comes_from(tmp_path):
     assert found["ann-int8"].budget["lr"] == 1e-3
 
 
-def test_a_signal_leaves_what_is_finished(tmp_path):
-    path = folder_of(tmp_path, config(epochs=2))
+def stop_when(opening: str) -> Any:
+    """Return a listener that has this process stopped when it is told something."""
 
-    def stop(text: str) -> None:
-        if text.startswith("qnn-3bit, epoch 1"):
+    def listen(text: str) -> None:
+        if text.startswith(opening):
             os.kill(os.getpid(), signal.SIGTERM)
 
-    with pytest.raises(TrainingInterrupted, match="of the baseline qnn-3bit; baselines that are"):
-        train_baselines(path, which=["ann-fp32", "qnn"], note=stop)
+    return listen
+
+
+def test_a_signal_leaves_what_is_finished(tmp_path):
+    path = folder_of(tmp_path, config(epochs=2))
+    both = {"which": ["ann-fp32", "qnn"], "lr": 0.003}
+    stop = stop_when("qnn-3bit, learning rate 0.003, epoch 1")
+    with pytest.raises(TrainingInterrupted, match=r"of the baseline qnn-3bit .*; baselines and"):
+        train_baselines(path, **both, note=stop)
     assert list(read_baselines(path)) == ["ann-fp32"]
     notes = Notes()
-    assert list(train_baselines(path, which=["ann-fp32", "qnn"], note=notes)) == [
-        "ann-fp32",
-        "qnn-3bit",
-    ]
+    assert list(train_baselines(path, **both, note=notes)) == ["ann-fp32", "qnn-3bit"]
     assert notes[0].startswith("ann-fp32 is there")
+
+
+@pytest.mark.parametrize("moment", ["0.009, epoch 1", "0.003: validation"])
+def test_a_signal_leaves_trials_that_are_finished(made, tmp_path, moment):
+    _, found, _ = made
+    path = folder_of(tmp_path, config())
+    with pytest.raises(TrainingInterrupted) as caught:
+        train_baselines(
+            path, which=["ann-fp32"], note=stop_when(f"ann-fp32, learning rate {moment}")
+        )
+    assert caught.value.exit_code == 128 + signal.SIGTERM
+    assert read_baselines(path) == {}
+    notes = Notes()
+    again = train_baselines(path, which=["ann-fp32"], note=notes)["ann-fp32"]
+    for rate in ("0.001", "0.003"):
+        (told,) = (note for note in notes if note.startswith(f"ann-fp32, learning rate {rate}"))
+        assert ": validation accuracy" in told
+    assert any(note.startswith("ann-fp32, learning rate 0.009, epoch 1") for note in notes)
+    assert again.budget["rates"] == found["ann-fp32"].budget["rates"]
+    assert again.budget["steps"] == found["ann-fp32"].budget["steps"]
+    assert same_weights(again, found["ann-fp32"])
+    assert not (path / "baselines" / "ann-fp32" / "trials").exists()
+
+
+def test_a_damaged_trial_is_told(tmp_path):
+    path = folder_of(tmp_path, config(epochs=1))
+    with pytest.raises(TrainingInterrupted):
+        train_baselines(path, which=["ann-fp32"], note=stop_when("ann-fp32, learning rate 0.003"))
+    (weights,) = path.glob("baselines/ann-fp32/trials/0.001-*.safetensors")
+    weights.write_bytes(b"no")
+    with pytest.raises(DataError, match=r"ann-fp32 is damaged: its trial with .* 0\.001 cannot"):
+        train_baselines(path, which=["ann-fp32"], note=Notes())
 
 
 def damaged(path: Path, file: str, change: Any) -> None:
@@ -202,7 +356,7 @@ def damaged(path: Path, file: str, change: Any) -> None:
 )
 def test_damage_is_told(tmp_path, file, change, message):
     path = folder_of(tmp_path, config(epochs=1))
-    train_baselines(path, which=["ann-fp32"], note=Notes())
+    train_baselines(path, which=["ann-fp32"], lr=0.003, note=Notes())
     damaged(path, file, change)
     for use in (read_baselines, lambda run: train_baselines(run, note=Notes())):
         with pytest.raises(DataError, match=message) as caught:
@@ -212,7 +366,7 @@ def test_damage_is_told(tmp_path, file, change, message):
 
 def test_weights_that_are_gone_are_damage(tmp_path):
     path = folder_of(tmp_path, config(epochs=1))
-    train_baselines(path, which=["ann-fp32"], note=Notes())
+    train_baselines(path, which=["ann-fp32"], lr=0.003, note=Notes())
     (path / "baselines/ann-fp32/weights.safetensors").unlink()
     with pytest.raises(DataError, match="No such file"):
         read_baselines(path)
@@ -228,6 +382,14 @@ def test_wrong_use_is_told_before_any_training(tmp_path):
     path = folder_of(tmp_path, config())
     with pytest.raises(UsageError, match=r'no baseline "qmn".*Did you mean "qnn"'):
         train_baselines(path, which=["qmn"], note=Notes())
+    for lr, told in (
+        ({"ann-int8": 0.1}, "ann-int8 is not trained .* Give that of ann-fp32"),
+        ({"qnn-4bit": 0.1}, r'No baseline "qnn-4bit" is trained.*Did you mean "qnn"'),
+        ({"qnn": 0.0}, "above 0, got 0"),
+        (float("nan"), "above 0, got nan"),
+    ):
+        with pytest.raises(UsageError, match=told):
+            train_baselines(path, lr=lr, note=Notes())
     reasoning = RunDirectory.create(
         tmp_path / "graph", load_reason_config("grsnn", dataset="kinship")
     )
@@ -265,7 +427,7 @@ def test_events_are_seen_as_their_mean_frame():
 
 def test_a_run_on_events_gets_baselines(tmp_path):
     path = folder_of(tmp_path, config(dataset="events:digits", epochs=1, timesteps=7))
-    found = train_baselines(path, note=Notes())
+    found = train_baselines(path, lr=0.003, note=Notes())
     assert list(found) == ["ann-fp32", "ann-int8", "qnn-3bit"]
     assert {each.input for each in found.values()} == {"mean frame"}
     assert {each.timesteps for each in found.values()} == {7}

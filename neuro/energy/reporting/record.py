@@ -41,6 +41,7 @@ class Baseline:
         ledger: its operations.
         bits: of its weights and activations; None for 32-bit floats.
         accuracy: on the test set; None where it was not trained.
+        budget: what its training was given, by name; None likewise.
         profiles: what it is priced with in place of a profile of that name: its own precision.
     """
 
@@ -48,6 +49,7 @@ class Baseline:
     ledger: Ledger
     bits: int | None = None
     accuracy: float | None = None
+    budget: Mapping[str, Any] | None = None
     profiles: Mapping[str, HardwareProfile] = field(default_factory=dict)
 
 
@@ -247,6 +249,7 @@ def _baseline(subject: Subject, baseline: Baseline, profiles: Sequence[Pricing])
         "name": baseline.name,
         "bits": baseline.bits,
         "accuracy": baseline.accuracy,
+        "budget": None if baseline.budget is None else dict(baseline.budget),
         "parameters": baseline.ledger.parameters,
         "totals": baseline.ledger.per_sample.total.to_json(),
         "profiles": [_beside(subject, baseline, profile) for profile in profiles],

@@ -292,8 +292,21 @@ def baselines(record: Record) -> Table:
         tuple(rows),
         "The same architecture without spikes, in one pass. The last column is the energy of this "
         "network over the other's: below 1 spikes win. Its band draws constants once for both. "
-        "\"a beside b\": this network has the prices of a, the other those of b.",
+        "\"a beside b\": this network has the prices of a, the other those of b."
+        + _learning_rates(record["baselines"]),
     )  # fmt: skip
+
+
+def _learning_rates(baselines: Sequence[Record]) -> str:
+    """Return what was trained with which; what is only rounded has no epochs."""
+    told = []
+    for each in baselines:
+        budget = each.get("budget")  # a record that was saved earlier may have none
+        if budget and budget["epochs"]:
+            tried = len(budget["rates"])
+            how = f"best of {tried} on validation samples" if tried else "given"
+            told.append(f"{each['name']} {budget['lr']:g} ({how})")
+    return f" Learning rates: {', '.join(told)}." if told else ""
 
 
 def _sides(name: str, own: str | None) -> str:
