@@ -12,6 +12,7 @@ potential across the threshold, and spikes must equal the reference's.
 
 from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
+from math import prod
 from typing import Any
 
 import numba
@@ -36,12 +37,24 @@ _WIDEST = 2**15
 _NARROWEST = 64
 
 
+@numba.njit(nogil=True, cache=True)
+def _begin(row: Array, state: Array, first: int, last: int) -> None:
+    """Copy a state for neurons ``first`` to ``last``; a state of one number is that of all."""
+    if state.size == 1:
+        row[:] = state[0]
+    else:
+        row[:] = state[first:last]
+
+
 @cache
 def _forward_kernel(synaptic: bool, adaptive: bool, soft: bool, inclusive: bool, sub: bool) -> Any:
     @numba.njit(nogil=True, cache=True, error_model="numpy")
     def run(
         currents: Array,  # [T, N]
-        potential: Array,  # [N], and so the next two; changed in place; empty if absent
+        first_potential: Array,  # [N] or [1], and so the next two; empty if absent
+        first_current: Array,
+        first_adaptation: Array,
+        potential: Array,  # [N], and so the next two, to be filled; empty if absent
         current: Array,
         adaptation: Array,
         parameters: Any,
@@ -73,6 +86,11 @@ def _forward_kernel(synaptic: bool, adaptive: bool, soft: bool, inclusive: bool,
             v = potential[lo:hi]
             j = current[lo:hi]
             a = adaptation[lo:hi]
+            _begin(v, first_potential, lo, hi)
+            if synaptic:
+                _begin(j, first_current, lo, hi)
+            if adaptive:
+                _begin(a, first_adaptation, lo, hi)
             for t in range(currents.shape[0]):
                 x = currents[t, lo:hi]
                 s = spikes[t, lo:hi]
@@ -115,11 +133,14 @@ def _backward_kernel(
     @numba.njit(nogil=True, cache=True, error_model="numpy")
     def run(
         of_spikes: Array,  # [T, N]
-        of_potential: Array,  # [N], changed in place: of the last state -> of the first
+        last_potential: Array,  # [N] or [1], and so the next two: of the last state
+        last_current: Array,
+        last_adaptation: Array,
+        of_potential: Array,  # [N], and so the next two, to be filled: of the first state
         of_current: Array,
         of_adaptation: Array,
         currents: Array,
-        potential: Array,
+        potential: Array,  # [N] or [1], and so the next two
         current: Array,
         adaptation: Array,
         parameters: Any,
@@ -166,11 +187,11 @@ def _backward_kernel(
             # Forward again. The gradients of parameters need every state; without them a state is
             # updated in place: two names for one row would fail the compiler's overlap check,
             # and the loop would run element by element.
-            vs[0, :n] = potential[lo:hi]
+            _begin(vs[0, :n], potential, lo, hi)
             if synaptic:
-                js[0, :n] = current[lo:hi]
+                _begin(js[0, :n], current, lo, hi)
             if adaptive:
-                ads[0, :n] = adaptation[lo:hi]
+                _begin(ads[0, :n], adaptation, lo, hi)
             for t in range(steps):
                 x = currents[t, lo:hi]
                 charged = us[t, :n]
@@ -217,6 +238,11 @@ def _backward_kernel(
             to_v = of_potential[lo:hi]
             to_j = of_current[lo:hi]
             to_a = of_adaptation[lo:hi]
+            _begin(to_v, last_potential, lo, hi)
+            if synaptic:
+                _begin(to_j, last_current, lo, hi)
+            if adaptive:
+                _begin(to_a, last_adaptation, lo, hi)
             if of_parameters:
                 g0 = to_parameters[0, lo:hi]
                 g1 = to_parameters[1, lo:hi]
@@ -303,22 +329,33 @@ class _Layout:
 
     def __init__(self, currents: Tensor, parameters: Tensor, rows_in_cache: int) -> None:
         self.steps = currents.shape[0]
-        self.neurons = currents[0].numel() if self.steps else 0
-        self.parameters: Any
-        if parameters.dim() == 1:
-            self.parameters = tuple(parameters.numpy())
-            self.period = max(self.neurons, 1)
-        else:
+        self.neurons = prod(currents.shape[1:]) if self.steps else 0
+        rows = parameters
+        self.period = max(self.neurons, 1)
+        if parameters.dim() > 1:
             rows, self.period = rows_by_neuron(parameters, currents.shape[1:], shortest=_NARROWEST)
-            self.parameters = rows.numpy()
-        width = _width(self.neurons, rows_in_cache, torch.get_num_threads())
-        self.edges, self.widest = _edges(self.neurons, self.period, width)
+        self.parameters: Array = rows.numpy()
+        threads = torch.get_num_threads()
+        self.edges, self.widest = _edges(self.neurons, self.period, rows_in_cache, threads)
 
     def sequence(self, tensor: Tensor) -> Array:
         return flat(tensor.contiguous()).reshape(self.steps, self.neurons)
 
     def share_out(self, kernel: Callable[..., None], operands: Sequence[Any]) -> None:
         share_out(kernel, operands, len(self.edges), self.steps * self.neurons)
+
+
+def _states(tensors: Sequence[Tensor]) -> list[Array]:
+    """Return states as arrays; one number for all neurons, expanded, as an array of one."""
+    arrays = []
+    for tensor in tensors:
+        one = tensor.numel() > 1 and not any(tensor.stride())
+        arrays.append(flat(tensor.as_strided((1,), (1,)) if one else tensor.contiguous()))
+    return arrays
+
+
+def _like(tensors: Sequence[Tensor]) -> list[Tensor]:
+    return [torch.empty_like(each, memory_format=torch.contiguous_format) for each in tensors]
 
 
 def _two_dimensional(rows: Tensor) -> Array:
@@ -333,12 +370,13 @@ def _width(neurons: int, rows_in_cache: int, threads: int) -> int:
     return max(_NARROWEST, -(-neurons // max(blocks, 1)))
 
 
-@lru_cache(maxsize=64)
-def _edges(neurons: int, period: int, block: int) -> tuple[Array, int]:
+@lru_cache(maxsize=256)
+def _edges(neurons: int, period: int, rows_in_cache: int, threads: int) -> tuple[Array, int]:
     """Cut ``range(neurons)`` into blocks that never cross a multiple of the period.
 
     Returns them and the width of the widest.
     """
+    block = _width(neurons, rows_in_cache, threads)
     starts = [
         start + offset
         for start in range(0, neurons, period)
@@ -351,8 +389,9 @@ def _edges(neurons: int, period: int, block: int) -> tuple[Array, int]:
     return edges, int((edges[:, 1] - edges[:, 0]).max(initial=0))
 
 
-def _constants(tensor: Tensor, *numbers: float) -> tuple[Any, ...]:
-    number = np.float32 if tensor.dtype == torch.float32 else np.float64
+@lru_cache(maxsize=256)
+def _constants(dtype: torch.dtype, *numbers: float) -> tuple[Any, ...]:
+    number = np.float32 if dtype == torch.float32 else np.float64
     return tuple(number(each) for each in numbers)
 
 
@@ -366,11 +405,8 @@ def forward(
 ) -> Outputs:
     """Run all steps; the states given are left as they were."""
     layout = _Layout(currents, parameters, rows_in_cache=3)
-    spikes = torch.empty_like(currents, memory_format=torch.contiguous_format)
-    after = [
-        each.clone(memory_format=torch.contiguous_format)
-        for each in (potential, synaptic, adaptation)
-    ]
+    before = potential, synaptic, adaptation
+    spikes, *after = _like((currents, *before))
     kernel = _forward_kernel(
         variant.synaptic,
         variant.adaptive,
@@ -378,9 +414,19 @@ def forward(
         variant.inclusive,
         variant.subtract_adaptation,
     )
-    inputs, states, sent = layout.sequence(currents), map(flat, after), layout.sequence(spikes)
-    where = (layout.parameters, layout.period, sent, layout.edges)
-    layout.share_out(kernel, (inputs, *states, *where, *_constants(currents, 0, 1)))
+    operands = (
+        layout.sequence(currents),
+        *_states(before),
+        *map(flat, after),
+        layout.parameters,
+        layout.period,
+        layout.sequence(spikes),
+        layout.edges,
+        *_constants(currents.dtype, 0, 1),
+    )
+    layout.share_out(kernel, operands)
+    if not layout.steps:
+        after = [each.clone(memory_format=torch.contiguous_format) for each in before]
     return Outputs(spikes, *after)
 
 
@@ -396,8 +442,7 @@ def backward(
 ) -> Gradients:
     """Run each block forward again, then back through it."""
     layout = _Layout(currents, parameters, rows_in_cache=len(currents))
-    to_currents = torch.empty_like(currents, memory_format=torch.contiguous_format)
-    to_state = [each.clone(memory_format=torch.contiguous_format) for each in gradients[1:]]
+    to_currents, *to_state = _like((currents, *gradients[1:]))
     shape = (len(PARAMETERS), *currents.shape[1:]) if of_parameters else (0,)
     to_parameters = currents.new_zeros(shape)
     kernel = _backward_kernel(
@@ -412,16 +457,19 @@ def backward(
     )
     operands = (
         layout.sequence(gradients.spikes),
+        *_states(gradients[1:]),
         *map(flat, to_state),
         layout.sequence(currents),
-        *map(flat, (potential.contiguous(), synaptic.contiguous(), adaptation.contiguous())),
+        *_states((potential, synaptic, adaptation)),
         layout.parameters,
         layout.period,
         layout.sequence(to_currents),
         _two_dimensional(to_parameters) if of_parameters else np.empty((0, 0), np.float32),
         layout.edges,
         layout.widest,
-        *_constants(currents, *coefficients(variant.surrogate, variant.sharpness), 0, 1),
+        *_constants(currents.dtype, *coefficients(variant.surrogate, variant.sharpness), 0, 1),
     )
     layout.share_out(kernel, operands)
+    if not layout.steps:
+        to_state = [each.clone(memory_format=torch.contiguous_format) for each in gradients[1:]]
     return Gradients(to_currents, to_state[0], to_state[1], to_state[2], to_parameters)

@@ -1,7 +1,7 @@
 """Parameters as Numba kernels read them: numbers for all neurons, or one number per neuron.
 
 Both are written ``at(part(parameters, row, start, stop), i)``; Numba compiles one function for
-each.
+each. Numbers come as a tuple or as an array of one dimension, fields as one of two.
 """
 
 from typing import Any
@@ -13,7 +13,8 @@ from numba.extending import overload
 
 def part(parameters: Any, row: int, start: int, stop: int) -> Any:
     """Return a parameter for neurons ``start`` to ``stop``."""
-    return parameters[row] if isinstance(parameters, tuple) else parameters[row][start:stop]
+    numbers = isinstance(parameters, tuple) or parameters.ndim == 1
+    return parameters[row] if numbers else parameters[row][start:stop]
 
 
 @overload(part, inline="always")
@@ -24,7 +25,8 @@ def _part_for(parameters: Any, row: Any, start: Any, stop: Any) -> Any:
     def field(parameters: Any, row: Any, start: Any, stop: Any) -> Any:
         return parameters[row][start:stop]
 
-    return number if isinstance(parameters, numba.types.UniTuple) else field
+    fields = isinstance(parameters, numba.types.Array) and parameters.ndim == 2
+    return field if fields else number
 
 
 def at(value: Any, i: int) -> Any:

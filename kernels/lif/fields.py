@@ -1,9 +1,12 @@
 """Parameters as one tensor: numbers for all neurons, or fields of one number per neuron."""
 
+from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from neuro.kernels.unrecorded import is_untraced_call
 
 Scalar = float | Tensor
 
@@ -17,13 +20,19 @@ def stack(numbers: tuple[Scalar, ...], currents: Tensor) -> Tensor:
     kind: Any = {"dtype": dtype, "device": currents.device}
     tensors = [each for each in numbers if isinstance(each, Tensor)]
     if not tensors:
-        return torch.tensor(numbers, **kind)
+        return _kept(numbers, **kind) if is_untraced_call() else torch.tensor(numbers, **kind)
     shape: torch.Size = torch.broadcast_shapes(*(each.shape for each in tensors))  # type: ignore[no-untyped-call]
     if all(size == 1 for size in shape):
         rows = [torch.as_tensor(each, **kind).reshape(()) for each in numbers]
     else:
         rows = [torch.as_tensor(each, **kind).expand(shape) for each in numbers]
     return torch.stack(rows)
+
+
+@lru_cache(maxsize=256)
+def _kept(numbers: tuple[float, ...], *, dtype: torch.dtype, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):  # else it could not be saved for a backward pass, ever
+        return torch.tensor(numbers, dtype=dtype, device=device)
 
 
 def rows_by_neuron(

@@ -21,6 +21,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import (
     Any,
     ClassVar,
@@ -288,9 +289,10 @@ class Neuron(Dynamics[State]):
         arguments = self.kernel_arguments()
         if arguments is None:
             return super().sequence(currents, state)
-        if state is None:
-            state = self.zeros(currents.shape[1:], device=currents.device, dtype=currents.dtype)
         names = self.state_type._fields
+        if state is None:  # at rest: one zero, read for every neuron
+            rest = currents.new_zeros(()).expand(currents.shape[1:])
+            state = self.state_type(*(rest for _ in names))
         outputs = lif(
             currents,
             **{name: getattr(state, name) for name in names},
@@ -305,6 +307,18 @@ class Neuron(Dynamics[State]):
 
         None for a neuron or a surrogate with equations of its own.
         """
+        return self._find_arguments() if self._has_tensors else self._arguments
+
+    @cached_property
+    def _has_tensors(self) -> bool:
+        return any(isinstance(getattr(self, each.name), Tensor) for each in fields(self))
+
+    @cached_property
+    def _arguments(self) -> dict[str, Any] | None:
+        """Of numbers alone: kept, for finding them takes as long as running a small layer."""
+        return self._find_arguments()
+
+    def _find_arguments(self) -> dict[str, Any] | None:
         numbers = self.kernel_numbers() if self._equations_are_the_kernels() else None
         surrogate = self.surrogate.kernel_name
         if numbers is None or surrogate is None:
