@@ -8,12 +8,8 @@ import pytest
 import torch
 
 from neuro.energy.counts import Counts
-from neuro.energy.training.parts import (
-    neuron_backward,
-    optimiser_step,
-    output_loss,
-    surrogate_derivative,
-)
+from neuro.energy.training.optimiser import Optimiser
+from neuro.energy.training.parts import neuron_backward, output_loss, surrogate_derivative
 from neuro.layers import Spiking
 from neuro.learning.objective import Objective
 from neuro.neurons import LIF
@@ -88,7 +84,7 @@ def test_adam_by_numbers():
 
         done = counted(by_hand)
         assert parameter.item() == pytest.approx(float(weight), rel=1e-5)
-    same(optimiser_step("adam"), done)
+    same(Optimiser(name="adam").step(), done)
 
 
 def test_sgd_by_numbers():
@@ -96,7 +92,7 @@ def test_sgd_by_numbers():
         velocity = Number(0.5) * 0.9 + Number(0.1)
         Number(1.0) - velocity * 0.01
 
-    same(optimiser_step("sgd"), counted(by_hand))
+    same(Optimiser(name="sgd").step(), counted(by_hand))
 
 
 def test_the_loss_and_its_error_by_numbers():

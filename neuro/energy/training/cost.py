@@ -30,7 +30,6 @@ wherever it is used. Not counted: random bits, indexing, copies, the bookkeeping
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,7 +38,7 @@ from neuro.energy.signals import Signal
 from neuro.energy.training.backward import Backpropagation
 from neuro.energy.training.batch import PHASES, TrainingCost, Zeros
 from neuro.energy.training.online import Online
-from neuro.energy.training.parts import Optimiser
+from neuro.energy.training.optimiser import Optimiser, OptimiserName
 from neuro.errors import UsageError
 from neuro.layers import Network
 from neuro.learning import RULES, RuleOptions, rule_class
@@ -56,7 +55,7 @@ def training_cost(
     rule: RuleOptions | str,
     *,
     signal: Signal = "real",
-    optimiser: Optimiser = "adam",
+    optimiser: Optimiser | OptimiserName = "adam",
     zeros: Zeros = "skipped",
 ) -> TrainingCost:
     """Count what a rule does with one batch.
@@ -69,15 +68,21 @@ def training_cost(
             current and weight gradient rules compute once.
         rule: its options, or its name for options as they are by default.
         signal: what the input is declared to be.
-        optimiser: that steps; ``sgd`` with momentum.
+        optimiser: that steps, or its name for options as they are by default.
         zeros: which accounting, see the module.
 
     Raises:
-        UsageError: a network the rule cannot train, an option whose operations are not counted
-            (local and intermediate read-outs), or a module, neuron or surrogate that is not known.
+        UsageError: a network the rule cannot train, another rule or optimiser, or a module, neuron
+            or surrogate that is not known.
     """
     options = rule_class(rule).Options() if isinstance(rule, str) else rule
-    _refuse_uncounted(options)
+    if type(options) not in [known.Options for known in RULES.values()]:
+        raise UsageError(
+            f"nothing is known of the operations of a rule with {type(options).__name__}; those of "
+            f"{', '.join(RULES)} are known."
+        )
+    if isinstance(optimiser, str):
+        optimiser = Optimiser(name=optimiser)
     if not steps:
         raise UsageError("training is counted over at least one time step, got none.")
     if isinstance(options, BPTTOptions):
@@ -85,11 +90,3 @@ def training_cost(
     assert isinstance(options, OnlineOptions)
     holds = steps[0].device.type == "cpu"
     return Online(network, steps, options, signal, optimiser, zeros, holds_noise=holds).cost()
-
-
-def _refuse_uncounted(options: Any) -> None:
-    if options.name not in RULES:
-        raise UsageError(f"nothing is known of the operations of the rule {options.name}.")
-    for option in ("local_learning", "intermediate_learning"):
-        if getattr(options, option, False):
-            raise UsageError(f"the operations of rule.{option} are not counted; leave it off.")
