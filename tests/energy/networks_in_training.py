@@ -133,3 +133,37 @@ def macs_of_torch(network: Network, steps: list[Tensor], options: Any, after: An
     with FlopCounterMode(display=False, custom_mapping={torch.ops.aten.addmm_: added}) as counter:
         learn(network, steps, options, after)
     return counter.get_total_flops() / 2
+
+
+def spikes_and_traces(network: Network, steps: list[Tensor], decay: float) -> dict[str, Any]:
+    """Run the dense network by hand; return spikes and traces of its layers, ``[T][B][n]``."""
+    found: dict[str, Any] = {}
+    potential: dict[str, Any] = dict.fromkeys(network.neuron_nodes)
+    weights = {n: (s.weight.detach(), s.bias.detach()) for n, s in network.synapse_nodes.items()}
+    trace: dict[str, Tensor] = {}
+    for x in steps:
+        sent = x
+        for synapse, layer in (("one", "lif1"), ("two", "lif2")):
+            weight, bias = weights[synapse]
+            current = sent @ weight.t() + bias
+            before = potential[layer]
+            charged = current if before is None else decay * before + current
+            spikes = (charged >= 1).float()
+            potential[layer] = charged - spikes
+            trace[layer] = spikes if layer not in trace else decay * trace[layer] + spikes
+            found.setdefault(f"{layer} spikes", []).append(spikes.tolist())
+            found.setdefault(f"{layer} trace", []).append(trace[layer].tolist())
+            sent = spikes
+    return found
+
+
+def number_by_number(found: dict[str, Any], what: str, outputs: int) -> int:
+    """Count products of numbers that are not 0 with ``outputs`` errors, one by one."""
+    products = 0
+    for step in found[what]:
+        for sample in step:
+            for number in sample:
+                if number != 0:
+                    for _ in range(outputs):
+                        products += 1
+    return products
