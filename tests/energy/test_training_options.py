@@ -7,14 +7,20 @@ import torch
 
 from neuro.config import load_config
 from neuro.energy.training.cost import training_cost
+from neuro.energy.training.optimiser import NORMS
 from neuro.errors import UsageError
 from neuro.learning import RULES
 from neuro.learning.rule import RuleOptions
 from neuro.models import MLP, MODELS, build_model
 from neuro.models.options import NeuronOptions
-from neuro.reports.beside import optimiser_of
+from neuro.reports import CountOptions
+from neuro.reports.beside import optimiser_of, training_costs
+from neuro.reports.run import count
 from neuro.surrogate import SURROGATES
 from tests.energy.networks_in_training import convolutional, inputs_of
+from tests.export.conftest import run
+
+__all__ = ["run"]
 
 OTHER = {
     "update": "online",
@@ -145,6 +151,26 @@ def test_a_run_says_how_its_optimiser_steps(settings, expected):
         assert found.momentum == 0.5
         plain = optimiser_of(load_config("ottt", optimizer={"name": "sgd", "momentum": 0.0}))
         assert plain.moments == 0
+
+
+def test_a_report_counts_what_the_run_is_configured_to_do(run):
+    counted = count(run, CountOptions(samples=8))
+    session = counted.session
+    rule = type(session.config.rule)(local_learning=True)
+    optimizer = session.config.optimizer.model_copy(update={"weight_decay": 0.1})
+    settings = {"gradient_clip": 1.0, "rule": rule, "optimizer": optimizer}
+    plain = training_costs(counted)
+    session.config = session.config.model_copy(update=settings)
+    found = training_costs(counted)
+    for name, cost in found.items():
+        limits = cost.phases["optimiser"].layers[NORMS]
+        assert limits.comparisons == plain[name].phases["optimiser"].layers[NORMS].comparisons + 2
+        step = cost.phases["optimiser"].layers["readout"]
+        before = plain[name].phases["optimiser"].layers["readout"]
+        # of each number: a product with the limit, one with the decay
+        assert step.multiplications - before.multiplications == 2 * (12 * 10 + 10)
+        assert step.additions - before.additions == 12 * 10 + 10
+        assert ("read-outs" in cost.phases) == (name == rule.name)
 
 
 def test_a_rule_from_elsewhere_is_refused():
