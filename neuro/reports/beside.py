@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from neuro.config import TrainConfig
 from neuro.energy.counting.network import count_network
 from neuro.energy.counts import Counts, Ledger
 from neuro.energy.pricing.account import account, joules
@@ -15,6 +16,7 @@ from neuro.energy.pricing.prices import energy_profile
 from neuro.energy.reporting.record import Baseline
 from neuro.energy.signals import Signal
 from neuro.energy.training.cost import TrainingCost, training_cost
+from neuro.energy.training.optimiser import Optimiser
 from neuro.errors import UsageError
 from neuro.hardware import HardwareProfile
 from neuro.layers import Network
@@ -146,14 +148,15 @@ def break_even_rates(
 def training_costs(counted: Counted) -> dict[str, TrainingCost | str]:
     """Return what each learning rule takes on this network, of its own shapes and spikes.
 
-    In place of a rule that cannot be counted stands why.
+    The run's own rule has its options, others those they have by default; all have the run's
+    optimiser and limit of the gradient. In place of a rule that cannot be counted stands why.
     """
     session = counted.session
     if session is None or not counted.spiking:
         return {}
     steps, _ = next(sample_batches(session, TRAINING_SAMPLES, at_once=TRAINING_SAMPLES))
     own, signal = session.config.rule, input_signal(session)
-    optimiser = session.config.optimizer.name
+    optimiser = optimiser_of(session.config)
     found: dict[str, TrainingCost | str] = {}
     for name in RULES:
         rule = own if own.name == name else name
@@ -164,6 +167,18 @@ def training_costs(counted: Counted) -> dict[str, TrainingCost | str]:
         except UsageError as error:
             found[name] = str(error)
     return found
+
+
+def optimiser_of(config: TrainConfig) -> Optimiser:
+    """Return what a run's settings say of its optimiser's steps."""
+    chosen = config.optimizer
+    return Optimiser(
+        name=chosen.name,
+        weight_decay=chosen.weight_decay,
+        momentum=getattr(chosen, "momentum", 0.0),
+        nesterov=getattr(chosen, "nesterov", False),
+        gradient_clip=config.gradient_clip,
+    )
 
 
 def _price(profile: HardwareProfile) -> Price:

@@ -1,102 +1,19 @@
-"""Arithmetic of training on numbers that count what is done with them."""
+"""Arithmetic of losses and neurons in training, on numbers that count what is done with them."""
 
 import math
-from collections import Counter
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 import torch
 
-from neuro.energy.counts import Counts
-from neuro.energy.training.parts import (
-    neuron_backward,
-    optimiser_step,
-    output_loss,
-    surrogate_derivative,
-)
+from neuro.energy.training.parts import neuron_backward, output_loss, surrogate_derivative
 from neuro.layers import Spiking
 from neuro.learning.objective import Objective
 from neuro.neurons import LIF
 from neuro.surrogate import SURROGATES
+from tests.energy.numbers_that_count import Number, counted, same
 
 B, T = 3, 4
-
-
-class Number:
-    """A number that counts what is done with it."""
-
-    done: ClassVar[Counter[str]] = Counter()
-
-    def __init__(self, value: float) -> None:
-        self.value = float(value)
-
-    def _of(self, other: Any, kind: str, value: float) -> "Number":
-        Number.done[kind] += 1
-        return Number(value)
-
-    def __add__(self, other: Any) -> "Number":
-        return self._of(other, "additions", self.value + float(other))
-
-    def __sub__(self, other: Any) -> "Number":
-        return self._of(other, "additions", self.value - float(other))
-
-    def __mul__(self, other: Any) -> "Number":
-        return self._of(other, "multiplications", self.value * float(other))
-
-    def __float__(self) -> float:
-        return self.value
-
-    def __lt__(self, other: Any) -> bool:
-        Number.done["comparisons"] += 1
-        return self.value < float(other)
-
-    def apply(self, function: Any) -> "Number":
-        return self._of(None, "functions", function(self.value))
-
-
-def counted(work: Any) -> Counter[str]:
-    Number.done = Counter()
-    work()
-    return Number.done
-
-
-def same(columns: Any, done: Counter[str]) -> None:
-    found = Counts(**columns)
-    assert found.all_additions == done["additions"]
-    assert found.all_multiplications == done["multiplications"]
-    assert found.functions == done["functions"]
-    assert found.comparisons == done["comparisons"]
-
-
-def test_adam_by_numbers():
-    parameter = torch.nn.Parameter(torch.tensor(0.7))
-    optimiser = torch.optim.Adam([parameter], lr=0.01)
-    moments = [Number(0.0), Number(0.0)]
-    weight = Number(0.7)
-    for step in (1, 2):
-        parameter.grad = torch.tensor(0.3 / step)
-        optimiser.step()
-
-        def by_hand(step: int = step) -> None:
-            nonlocal weight
-            gradient = Number(0.3 / step)
-            moments[0] = moments[0] * 0.9 + gradient * 0.1
-            moments[1] = moments[1] * 0.999 + gradient * gradient * 0.001
-            root = moments[1].apply(math.sqrt) * (1 / math.sqrt(1 - 0.999**step)) + 1e-8
-            share = root.apply(lambda x: 1 / x)
-            weight = weight - moments[0] * (0.01 / (1 - 0.9**step)) * share
-
-        done = counted(by_hand)
-        assert parameter.item() == pytest.approx(float(weight), rel=1e-5)
-    same(optimiser_step("adam"), done)
-
-
-def test_sgd_by_numbers():
-    def by_hand() -> None:
-        velocity = Number(0.5) * 0.9 + Number(0.1)
-        Number(1.0) - velocity * 0.01
-
-    same(optimiser_step("sgd"), counted(by_hand))
 
 
 def test_the_loss_and_its_error_by_numbers():

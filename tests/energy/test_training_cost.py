@@ -1,160 +1,32 @@
-"""Counts of training against what torch really multiplies, and against loops over events."""
+"""Counts of training against loops over events, and what backpropagation really keeps."""
 
 import math
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
-from torch.utils.flop_counter import FlopCounterMode
 
 from neuro.energy.counting.network import count_network
-from neuro.energy.training.cost import PHASES, TrainingCost, training_cost
+from neuro.energy.training.cost import PHASES, training_cost
 from neuro.energy.training.online import Online
+from neuro.energy.training.optimiser import Optimiser
 from neuro.errors import UsageError
-from neuro.layers import (
-    Add,
-    AvgPool2d,
-    Conv2d,
-    Flatten,
-    Linear,
-    Network,
-    Node,
-    Scale,
-    ScaledWSLinear,
-    Spiking,
-)
-from neuro.learning import RULES, build_rule
+from neuro.layers import Add, Conv2d, Flatten, Linear, Network, Node, ScaledWSLinear, Spiking
+from neuro.learning import RULES
 from neuro.models import MODELS, build_model
 from neuro.neurons import IF, LIF, AdaptiveLIF, CubaLIF
-
-B, T, CLASSES = 3, 4, 5
-
-
-def dense(scale: float = 1.0, neuron: Any = None) -> Network:
-    torch.manual_seed(0)
-    neuron = neuron or LIF()
-    nodes = [
-        Node("one", Linear(6, 9)),
-        Node("lif1", Spiking(neuron, scale=scale)),
-        Node("two", Linear(9, 7)),
-        Node("lif2", Spiking(neuron, scale=scale)),
-        Node("out", Linear(7, CLASSES)),
-    ]
-    network = Network(nodes, (6,))
-    network.nodes["two"].weight.data.mul_(5)  # so that all layers fire
-    return network
-
-
-def convolutional() -> Network:
-    torch.manual_seed(0)
-    nodes = [
-        Node("one", Conv2d(2, 4, 3)),
-        Node("lif1", Spiking(LIF(), scale=2.0)),
-        Node("pool", AvgPool2d(2)),
-        Node("two", Conv2d(4, 6, 2)),
-        Node("lif2", Spiking(LIF(), scale=2.0)),
-        Node("flatten", Flatten()),
-        Node("out", Linear(24, CLASSES)),
-    ]
-    return Network(nodes, (2, 8, 8))
-
-
-def residual() -> Network:
-    torch.manual_seed(0)
-    nodes = [
-        Node("stem", Conv2d(2, 4, 1)),
-        Node("scale", Scale(0.5)),
-        Node("lif1", Spiking(LIF())),
-        Node("branch", Conv2d(4, 4, 1)),
-        Node("gain", Scale(0.2)),
-        Node("sum", Add(), ("stem", "gain")),
-        Node("lif2", Spiking(LIF())),
-        Node("flatten", Flatten()),
-        Node("out", Linear(64, CLASSES)),
-    ]
-    return Network(nodes, (2, 4, 4))
-
-
-NETWORKS = {"dense": dense, "convolutional": convolutional, "residual": residual}
-
-
-def inputs_of(network: Network, *, constant: bool) -> list[Tensor]:
-    generator = torch.Generator().manual_seed(1)
-    x = [4 * torch.rand(B, *network.input_shape, generator=generator) for _ in range(T)]
-    return [x[0]] * T if constant else x
-
-
-def learn(network: Network, steps: list[Tensor], options: Any, after: Any = None) -> None:
-    generator = torch.Generator().manual_seed(0)
-    rule = build_rule(network, options, generator=generator)
-    targets = torch.arange(B) % CLASSES
-    rule.learn(steps, T, targets, generator=generator, after_step=after)
-
-
-def matrix_macs(cost: TrainingCost) -> float:
-    """MACs of products of matrices: not of norms, losses and standardised weights."""
-    chosen = ("forward", "recomputation", "error path", "weight gradients", "feedback updates")
-    return sum(
-        counts.macs
-        for phase in chosen
-        if phase in cost.phases
-        for name, counts in cost.phases[phase].layers.items()
-        if name != "loss"
-    )
-
-
-def added(total: Any, one: Any, other: Any, **_: Any) -> int:
-    return 2 * one[0] * one[1] * other[1]
-
-
-def macs_of_torch(network: Network, steps: list[Tensor], options: Any, after: Any = None) -> float:
-    # torch knows the products that make a tensor, not those added to one that is there
-    with FlopCounterMode(display=False, custom_mapping={torch.ops.aten.addmm_: added}) as counter:
-        learn(network, steps, options, after)
-    return counter.get_total_flops() / 2
-
-
-@pytest.fixture
-def in_torch(monkeypatch):
-    """Let every kernel be plain torch, whose products torch counts.
-
-    Its counter is a dispatch mode, which otherwise gets each kernel as one operation.
-    """
-    monkeypatch.setenv("NEURO_KERNELS", "reference")
-    monkeypatch.setattr("neuro.kernels.unrecorded._is_watched", lambda: False)
-
-
-VARIANTS = [
-    ("bptt", {}),
-    ("bptt", {"recompute": True}),
-    ("ottt", {}),
-    ("ottt", {"update": "online"}),
-    ("dfa", {}),
-    ("dfa", {"feedback_delay": 2}),
-    ("dfa", {"feedback_grid": 1}),
-    ("dkp", {}),
-    ("dkp", {"feedback_grid": 1}),
-    ("zo", {}),
-    ("zo", {"noise_at": "pre", "antithetic": False}),
-    ("opzo", {}),
-    ("opzo", {"feedback_update": "per_pair", "centre_logits": True}),
-    ("opzo", {"feedback_rule": "delta", "feedback_grid": 2, "bias_correction": True}),
-    ("opzo", {"update": "online", "feedback_delay": 1}),
-]
-
-
-@pytest.mark.parametrize("constant", [True, False], ids=["image", "frames"])
-@pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize(("rule", "settings"), VARIANTS)
-def test_products_are_those_that_torch_makes(rule, settings, name, constant, in_torch):
-    network = NETWORKS[name]()
-    steps = inputs_of(network, constant=constant)
-    options = RULES[rule].Options(**settings)
-    cost = training_cost(network, steps, options, zeros="multiplied")
-    after = (lambda: None) if settings.get("update") == "online" else None
-    assert matrix_macs(cost) == macs_of_torch(network, steps, options, after)
+from tests.energy.networks_in_training import (
+    CLASSES,
+    NETWORKS,
+    B,
+    T,
+    convolutional,
+    dense,
+    inputs_of,
+    number_by_number,
+    spikes_and_traces,
+)
 
 
 @pytest.mark.parametrize("constant", [True, False], ids=["image", "frames"])
@@ -194,40 +66,6 @@ def test_memory_grows_with_time_for_backpropagation_alone():
             assert long["currents"] == B * 9 + 2 * (short["currents"] - B * 9)
         else:
             assert long == short
-
-
-def spikes_and_traces(network: Network, steps: list[Tensor], decay: float) -> dict[str, Any]:
-    """Run the dense network by hand; return spikes and traces of its layers, ``[T][B][n]``."""
-    found: dict[str, Any] = {}
-    potential: dict[str, Any] = dict.fromkeys(network.neuron_nodes)
-    weights = {n: (s.weight.detach(), s.bias.detach()) for n, s in network.synapse_nodes.items()}
-    trace: dict[str, Tensor] = {}
-    for x in steps:
-        sent = x
-        for synapse, layer in (("one", "lif1"), ("two", "lif2")):
-            weight, bias = weights[synapse]
-            current = sent @ weight.t() + bias
-            before = potential[layer]
-            charged = current if before is None else decay * before + current
-            spikes = (charged >= 1).float()
-            potential[layer] = charged - spikes
-            trace[layer] = spikes if layer not in trace else decay * trace[layer] + spikes
-            found.setdefault(f"{layer} spikes", []).append(spikes.tolist())
-            found.setdefault(f"{layer} trace", []).append(trace[layer].tolist())
-            sent = spikes
-    return found
-
-
-def number_by_number(found: dict[str, Any], what: str, outputs: int) -> int:
-    """Count products of numbers that are not 0 with ``outputs`` errors, one by one."""
-    products = 0
-    for step in found[what]:
-        for sample in step:
-            for number in sample:
-                if number != 0:
-                    for _ in range(outputs):
-                        products += 1
-    return products
 
 
 def test_weight_gradients_by_events_equal_loops():
@@ -333,7 +171,7 @@ def test_who_holds_no_noise_draws_it_for_credit_and_feedback(rule, settings, dra
     held = training_cost(network, steps, options)
     assert held.stored["noise"] == B * (9 + 7)
     with torch.no_grad():
-        asked = (network, steps, options, "real", "adam", "skipped")
+        asked = (network, steps, options, "real", Optimiser(), "skipped")
         drawing = Online(*asked, holds_noise=False).cost()
     assert drawing.phases["noise"].layers["lif1"].functions == 2 * (T + draws) * B * 9
     assert "noise" not in drawing.stored
@@ -486,10 +324,6 @@ def test_a_network_that_is_counted_stays_as_it_was():
 def test_what_is_not_counted_is_refused():
     network = dense()
     steps = inputs_of(network, constant=True)
-    with pytest.raises(UsageError, match="local_learning are not counted"):
-        training_cost(network, steps, RULES["ottt"].Options(local_learning=True))
-    with pytest.raises(UsageError, match="intermediate_learning are not counted"):
-        training_cost(network, steps, RULES["opzo"].Options(intermediate_learning=True))
     with pytest.raises(UsageError, match='optimiser "adagrad" are not known'):
         training_cost(network, steps, "ottt", optimiser="adagrad")
     with pytest.raises(UsageError, match=r"unknown learning rule 'optt'.*ottt"):

@@ -71,10 +71,22 @@ class Backpropagation(Batch):
         rounds = self.samples * steps
         readers = sum(name in each for each in self.network.sources.values())
         if readers > 1:  # their errors meet
-            path.add(name, rounds, additions=(readers - 1) * prod(sent))
+            path.add(
+                name,
+                rounds * prod(sent),
+                additions=readers - 1,
+                activation_reads=readers,
+                activation_writes=1,
+            )
         if self.is_constant(name) and not all(map(self.is_constant, self._readers(name))):
             # one current for all steps: its error is their sum
-            path.add(name, self.samples, additions=(self.timesteps - 1) * prod(sent))
+            path.add(
+                name,
+                self.samples * prod(sent),
+                additions=self.timesteps - 1,
+                activation_reads=self.timesteps,
+                activation_writes=1,
+            )
         goes_on = sources[0] in learning
         if isinstance(module, Spiking):
             derivative = surrogate_derivative(module, name)
@@ -132,19 +144,40 @@ class Backpropagation(Batch):
 
         A current that stays the same over time is kept, once.
         """
-        network = self.network
+        network, again = self.network, self.phases["recomputation"]
         bits, dense = 0, prod(network.input_shape) * self._rounds_of(INPUT)
         for name, module in network.nodes.items():
             numbers = prod(self.shapes[name]) * self._rounds_of(name)
-            readers = self._readers(name)
+            asked, readers = self._asked_for(name), self._readers(name)
             if isinstance(module, Spiking):
                 bits += numbers
-            elif len(readers) > 1 or not isinstance(module, Synapse | LinearMap | Add):
+                again.add(name, activation_reads=numbers, state_writes=ceil(numbers / 32))
+                again.add(name, asked, state_reads=ceil(numbers / 32), activation_writes=numbers)
+            elif self._is_made_again(name):
+                again.add(name, asked, self.forward.layers[name].to_json())
+            elif len(readers) > 1 or not all(map(self.is_constant, readers)):
                 dense += numbers
-            elif self.is_constant(name):
-                dense += 0 if all(map(self.is_constant, readers)) else numbers
-            elif name != network.output:
-                counts = self.forward.layers[name].to_json()
-                self.phases["recomputation"].add(name, columns=counts)
         self.stored["spikes"] = ceil(bits / 32)
         self.stored["activities"] = dense
+
+    def _is_made_again(self, name: str) -> bool:
+        """Whether ``recompute`` keeps nothing of what a node sends, but makes it from spikes."""
+        kind = isinstance(self.network.nodes[name], Synapse | LinearMap | Add)
+        return kind and len(self._readers(name)) < 2 and not self.is_constant(name)
+
+    def _asked_for(self, name: str) -> int:
+        """How often backward asks for what a node sent.
+
+        A synapse asks for its weight gradient, neurons for their currents, and whatever is made
+        again asks for what it is made of.
+        """
+        times = 0
+        for reader in self._readers(name):
+            module = self.network.nodes[reader]
+            if isinstance(module, Spiking):
+                times += 1
+            elif isinstance(module, Synapse):
+                times += int(module.weight.requires_grad)
+            if not isinstance(module, Spiking) and self._is_made_again(reader):
+                times += self._asked_for(reader)
+        return times

@@ -15,14 +15,8 @@ from neuro.energy.counting.fan_out import synapse_fan_out
 from neuro.energy.counting.network import count_network
 from neuro.energy.counts import Counts, Ledger
 from neuro.energy.signals import Signal
-from neuro.energy.training.parts import (
-    CHECKS,
-    MOMENTS,
-    Optimiser,
-    Tally,
-    optimiser_step,
-    standardisation,
-)
+from neuro.energy.training.optimiser import Optimiser, Trained, count_steps
+from neuro.energy.training.parts import Tally, standardisation
 from neuro.layers import INPUT, Flatten, LinearMap, Network, Scale, Spiking, Synapse
 
 Zeros = Literal["skipped", "multiplied"]
@@ -31,6 +25,7 @@ PHASES = (
     "recomputation",
     "traces",
     "noise",
+    "read-outs",
     "error path",
     "weight gradients",
     "feedback updates",
@@ -180,28 +175,26 @@ class Batch(ABC):
             for columns in standardisation(synapse):
                 self.phases["standardisation"].add(name, times, columns)
 
-    def optimise(self, groups: Mapping[str, int]) -> int:
-        """Count the optimiser's steps on numbers by layer and return how many numbers."""
-        for name, numbers in groups.items():
-            columns = optimiser_step(self.optimiser)
-            self.phases["optimiser"].add(name, numbers * self.optimiser_steps, columns)
-            self.phases["optimiser"].add(name, numbers * self.optimiser_steps, CHECKS)
-        trained = sum(groups.values())
-        self.stored["gradients"] = trained
-        self.stored["moments"] = trained * MOMENTS[self.optimiser]
-        return trained
+    def optimise(self, trained: Sequence[Trained]) -> int:
+        """Count the optimiser's steps and return how many numbers they move."""
+        count_steps(self.phases["optimiser"], trained, self.optimiser, self.optimiser_steps)
+        numbers = sum(each.numbers for each in trained)
+        self.stored["gradients"] = numbers
+        self.stored["moments"] = numbers * self.optimiser.moments
+        return numbers
 
     @property
     def optimiser_steps(self) -> int:
         return self.timesteps if self.online else 1
 
-    def parameters(self) -> dict[str, int]:
-        """Return the numbers that train, by node."""
-        found = {
-            name: sum(p.numel() for p in module.parameters() if p.requires_grad)
-            for name, module in self.network.nodes.items()
-        }
-        return {name: numbers for name, numbers in found.items() if numbers}
+    def parameters(self) -> list[Trained]:
+        """Return what trains of the network, by node."""
+        found = []
+        for name, module in self.network.nodes.items():
+            own = [p.numel() for p in module.parameters() if p.requires_grad]
+            if own:
+                found.append(Trained(name, sum(own), len(own)))
+        return found
 
     def neuron_states(self) -> int:
         """Numbers that neurons keep from step to step."""

@@ -111,7 +111,13 @@ class ErrorPath:
         if before is not None:
             self._write_out(before)
             self._write_out(error)
-            self.tally.add(source, additions=prod(self._shapes[source]))
+            self.tally.add(
+                source,
+                prod(self._shapes[source]),
+                additions=1,
+                activation_reads=2,
+                activation_writes=1,
+            )
             error = Arriving()
         self._errors[source] = error
 

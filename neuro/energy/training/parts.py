@@ -3,7 +3,6 @@
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from math import prod
-from typing import Literal
 
 from torch import Tensor, nn
 
@@ -13,7 +12,6 @@ from neuro.errors import UsageError
 from neuro.layers import Add, AvgPool2d, Flatten, GlobalAvgPool2d, Scale, Spiking, Synapse
 from neuro.neurons import AdaptiveLIF
 
-Optimiser = Literal["adam", "adamw", "sgd"]
 Columns = Mapping[str, float]
 
 _SURROGATES: dict[str, Columns] = {
@@ -24,39 +22,6 @@ _SURROGATES: dict[str, Columns] = {
     "fast_sigmoid": {"multiplications": 2, "additions": 1, "functions": 1},
     "gaussian": {"multiplications": 2, "additions": 1, "functions": 1},
 }
-
-_OPTIMISERS: dict[Optimiser, Columns] = {
-    "adam": {
-        "decays": 2,
-        "multiplications": 6,
-        "additions": 4,
-        "functions": 2,
-        "weight_reads": 1,
-        "state_reads": 3,
-        "state_writes": 3,
-    },
-    "adamw": {
-        "decays": 3,
-        "multiplications": 6,
-        "additions": 4,
-        "functions": 2,
-        "weight_reads": 1,
-        "state_reads": 3,
-        "state_writes": 3,
-    },
-    "sgd": {
-        "decays": 1,
-        "multiplications": 1,
-        "additions": 2,
-        "weight_reads": 1,
-        "state_reads": 2,
-        "state_writes": 2,
-    },
-}
-MOMENTS: dict[Optimiser, int] = {"adam": 2, "adamw": 2, "sgd": 1}
-
-CHECKS: Columns = {"macs": 2, "weight_reads": 1, "state_reads": 1}
-"""Of a trained number: norms of all gradients before an optimiser step, of all weights after."""
 
 GAUSSIAN: Columns = {"functions": 2, "multiplications": 1}
 """Of a number: two need a logarithm, a root, a sine and a cosine (Box and Muller)."""
@@ -176,25 +141,35 @@ def add_forward(module: Add, branches: int, sent: tuple[int, ...]) -> Columns:
     return {"additions": (branches - 1) * prod(sent)}
 
 
-def output_loss(classes: int) -> Columns:
-    """Return what ``L[t]`` and ``e[t] = dL[t]/do`` of a sample take, ``e`` over the batch size too.
+def output_error(classes: int) -> Columns:
+    """Return what ``e[t] = dL[t]/do`` of a sample takes, over the batch size too.
 
     ::
 
         softmax       m comparisons less 1, m differences, m exponentials, m - 1 sums, 1 reciprocal
         e             (1 - beta) (p - y) + 2 beta / m (o - y), over T, over B
-        L             (1 - beta) (log sum exp - o_y) + beta mean (o - y)^2, over T
     """
     m = classes
     return {
         "comparisons": m - 1,
-        "functions": m + 2,
-        "additions": (2 * m - 1) + 3 * m + 3,
-        "multiplications": 5 * m + 4,
-        "macs": m,
+        "functions": m + 1,
+        "additions": 5 * m - 1,
+        "multiplications": 5 * m,
         "activation_reads": m,
         "activation_writes": m,
     }
+
+
+def output_loss(classes: int) -> Columns:
+    """Return what ``L[t]`` and :func:`output_error` of a sample take, what both need once.
+
+    ::
+
+        L             (1 - beta) (log sum exp - o_y) + beta mean (o - y)^2, over T
+    """
+    columns = Counter(output_error(classes))
+    columns.update({"functions": 1, "additions": 3, "multiplications": 4, "macs": classes})
+    return columns
 
 
 def standardisation(synapse: Synapse) -> tuple[Columns, Columns]:
@@ -218,24 +193,3 @@ def standardisation(synapse: Synapse) -> tuple[Columns, Columns]:
         "state_writes": weights + rows,
     }
     return forward, backward
-
-
-def optimiser_step(optimiser: Optimiser) -> Columns:
-    """Return what an optimiser step takes of one trained number; its gradient is a state.
-
-    ::
-
-        adam    m <- b1 m + (1 - b1) g,  v <- b2 v + (1 - b2) g g
-                w <- w - c m / (c' sqrt(v) + eps)
-        adamw   the same, and w <- (1 - lr d) w
-        sgd     v <- b v + g,  w <- w - lr v
-
-    Raises:
-        UsageError: another optimiser.
-    """
-    if optimiser not in _OPTIMISERS:
-        raise UsageError(
-            f'The operations of the optimiser "{optimiser}" are not known; those of '
-            f"{', '.join(_OPTIMISERS)} are."
-        )
-    return _OPTIMISERS[optimiser]
