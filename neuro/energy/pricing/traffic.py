@@ -50,6 +50,7 @@ def memory_lines(
     """Yield what a layer's reads and writes cost, at most one line a term."""
     word = prices.word_bits
     weight_bits = min(facts.weight_bits, word)
+    kept = max(facts.parameters, facts.weights)  # weights may be made elsewhere, for one sample
     incoming = _event_bits(facts.signal, facts.inputs, word)
     outgoing = min(facts.activation_bits, word)
     if facts.activation_bits <= SPIKE_BITS:
@@ -58,7 +59,7 @@ def memory_lines(
         layer,
         "weights",
         prices,
-        (counts.weight_reads * weight_bits / traffic.weight_reuse, facts.parameters * weight_bits),
+        (counts.weight_reads * weight_bits / traffic.weight_reuse, kept * weight_bits),
     )
     state = (counts.state_reads + counts.state_writes) * word
     yield from _line(layer, "state", prices, (state, max(facts.state, facts.outputs) * word))
