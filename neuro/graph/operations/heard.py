@@ -49,9 +49,8 @@ def count_heard(model: GRSNN, graph: RelationalGraph, relations: Tensor, feature
     of_delay = [pack(delays == late) for late in range(model.delay_bound + 1)]
     masks = torch.stack(of_delay).cpu().numpy().view(np.uint32)  # [J, R, B, W]
     trains = features.trains.cpu().numpy().view(np.uint32)  # [B, N, T, W]
-    destinations = torch.arange(graph.nodes, device=relations.device).repeat_interleave(
-        graph.in_starts.diff()
-    )
+    arriving = graph.in_starts.diff()
+    destinations = torch.arange(graph.nodes, device=arriving.device).repeat_interleave(arriving)
     edges = [
         each.cpu().long().numpy() for each in (graph.in_sources, graph.in_relations, destinations)
     ]
@@ -82,9 +81,7 @@ def _reach(
         firsts: the first edge into each node.
         nodes: ``[T - 1, destinations]``, set where something was heard.
     """
-    gone = trains.T[:-1].take(
-        sources, axis=1
-    )  # [T - 1, E]: what leaves at a step arrives at the next or later
+    gone = trains.T[:-1].take(sources, axis=1)  # [T - 1, E], arrives a step later at the earliest
     sent = gone & masks[0]
     at_once = ones(sent)
     for late, mask in enumerate(masks[1 : len(sent)], 1):
