@@ -81,7 +81,7 @@ def _count_runs(
         features = model(graph, heads, relations)
         heard = count_heard(model, graph, relations, features)
         released, skipping = (
-            count_grsnn(model, features, heard, candidates=candidates, skip_silence=skip)
+            count_grsnn(model, graph, features, heard, candidates=candidates, skip_silence=skip)
             for skip in (False, True)
         )
         return Asked(released, skipping)

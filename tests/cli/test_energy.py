@@ -162,9 +162,34 @@ def test_a_reasoner_is_counted_by_queries(command, reasoner):
     record = json.loads(found.out)
     assert (record["what"]["unit"], record["what"]["samples"]) == ("queries", 5)
     assert record["measure"] == "mrr"
-    assert {layer["name"] for layer in record["layers"]} >= {"messages", "neurons"}
+    layers = {layer["name"]: layer for layer in record["layers"]}
+    assert sum(layer["parameters"] for layer in layers.values()) == record["parameters"]
+    neurons, messages = layers["neurons"], layers["messages"]
+    assert (neurons["kind"], neurons["neurons"], neurons["state"]) == (
+        "neurons",
+        14 * 8,
+        2 * 14 * 8,
+    )
+    assert neurons["rate"] == pytest.approx(neurons["counts"]["spikes"] / (14 * 8 * 10))
+    assert (messages["kind"], messages["signal"]) == ("messages", "binary")
+    assert 0 < messages["rate"] < 1
+    (priced,) = record["profiles"]
+    terms = {term["name"]: term["pj"]["value"] for term in priced["terms"]}
+    memory = [terms[f"memory: {part}"] for part in ("weights", "state", "activations")]
+    with_memory = priced["with_memory_pj"]["value"]
+    assert with_memory == pytest.approx(priced["total_pj"]["value"] + sum(memory))
+    assert not any("no reads or writes" in words for words in priced["excluded"])
     told = command("energy", reasoner, "--samples", 5, "--profile", "horowitz45-fp32")
     assert "5 queries counted" in told.out
+    rows = [line.split() for line in told.out.splitlines()]
+    assert any(row[:3] == ["neurons", "neurons", "real"] and row[4] == "%" for row in rows)
+
+
+def test_models_of_other_networks_refuse_a_reasoner(command, reasoner):
+    found = command("energy", reasoner, "--samples", 2, "--profile", "lemaire45")
+    assert found.code == 2
+    assert "it has none for" in found.err
+    assert "messages (messages)" in found.err
 
 
 def test_baselines_are_trained_once_if_asked_for(command, tmp_path):

@@ -182,9 +182,11 @@ def comparison(**changes: Any) -> dict[str, Any]:
                             "family",
                             "estimate",
                             "total_pj",
+                            "with_memory_pj",
                             "excluded",
                         )
                     }
+                    | {"ratio": None, "ratio_with_memory": None}
                     for p in each["profiles"]
                 ],
                 "latency": {"steps": each["what"]["timesteps"], "seconds": seconds},

@@ -52,6 +52,11 @@ def test_weights_of_32_bits(parameters, per_access):
     assert term(ledger, "weights") == pytest.approx(10 * per_access / 2)
 
 
+def test_weights_that_are_no_parameters_have_room():
+    ledger = layer(Facts(kind="messages", weights=5120), weight_reads=10)
+    assert term(ledger, "weights") == pytest.approx(10 * 15 / 2)
+
+
 def test_precision_decides_bits_and_level():
     ledger = layer(Facts(kind="linear", parameters=5120), weight_reads=16)
     assert term(ledger, "weights", FP16) == pytest.approx(16 * 16 / 64 * (10 + 10 * 2 / 24))

@@ -52,6 +52,15 @@ def test_terms_of_a_placement_stand_below_the_layers():
     assert rows["static power"] == ("7 pJ", "-")
 
 
+def test_a_layer_may_be_called_as_a_term_of_a_placement_is():
+    whole = record()
+    whole["layers"][0]["name"] = "messages"
+    for profile in whole["profiles"]:
+        profile["layers"][0]["name"] = "messages"
+    names = [row[0] for row in tables.layer_energies(whole).rows]
+    assert names == ["messages", "<lif> & 2", "total"]
+
+
 def test_accuracy_stands_beside_the_energy_of_baselines():
     rows = tables.baselines(record()).rows
     assert rows[0] == (
@@ -117,6 +126,19 @@ def test_runs_stand_side_by_side():
     assert rows["MACs"] == ("1,536", "1,536")
     assert rows["energy, fine"] == ("1.2 nJ (estimate, simulated)",) * 2
     assert rows["seconds a sample"] == ("0.012", "-")
+
+
+def test_memory_stands_beside_arithmetic_where_runs_have_it():
+    whole = comparison()
+    one, other = (run["profiles"][0] for run in whole["runs"])
+    one["with_memory_pj"], other["with_memory_pj"] = pj(3000, 2000, 4000), None
+    rows = cells(tables.comparison(whole).tables[0])
+    assert rows["  with memory, fine"] == ("3 nJ (estimate, simulated)", "-")
+    assert "  with memory over the first, fine" not in rows
+    one["ratio_with_memory"] = {"value": 1, "low": 1, "high": 1}
+    other["ratio_with_memory"] = {"value": 2, "low": 1.5, "high": 2.5}
+    rows = cells(tables.comparison(whole).tables[0])
+    assert rows["  with memory over the first, fine"] == ("1 (1 to 1)", "2 (1.5 to 2.5)")
 
 
 @pytest.mark.parametrize(

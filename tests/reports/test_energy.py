@@ -118,6 +118,37 @@ def test_reasoners_of_both_kinds_are_compared(reasoners):
     assert all(each["profiles"][0]["total_pj"]["value"] > 0 for each in record["runs"])
 
 
+def test_reasoners_are_compared_with_memory(reasoners):
+    paths = [reasoners["grsnn"], reasoners["nbfnet"]]
+    options = CountOptions(samples=5)
+    found = compare_runs(paths, ["horowitz45-fp32", "loihi1"], options=options)
+    spiking, other = (run["profiles"] for run in found.to_json()["runs"])
+    for each in (spiking[0], other[0]):
+        assert each["with_memory_pj"]["value"] > each["total_pj"]["value"]
+    assert spiking[0]["ratio_with_memory"] == {"value": 1, "low": 1, "high": 1}
+    assert other[0]["ratio_with_memory"]["value"] == pytest.approx(
+        other[0]["with_memory_pj"]["value"] / spiking[0]["with_memory_pj"]["value"]
+    )
+    # events hold their memory, and nothing of a network without spikes is an event
+    assert (spiking[1]["with_memory_pj"], spiking[1]["ratio_with_memory"]) == (None, None)
+    assert (spiking[1]["ratio"]["value"], other[1]["ratio"]) == (1, None)
+    told = found.text()
+    assert "with memory, horowitz45-fp32" in told
+    assert "with memory over the first, horowitz45-fp32" in told
+    assert "with memory, loihi1" not in told
+
+
+@pytest.mark.parametrize("method", ["grsnn", "nbfnet"])
+def test_layers_of_a_reasoner_hold_its_parameters(reasoners, linked, method):
+    for path in (reasoners[method], linked[method]):
+        record = energy_report(path, ["horowitz45-fp32"], options=CountOptions(samples=2)).to_json()
+        assert sum(layer["parameters"] for layer in record["layers"]) == record["parameters"]
+        assert all(layer["kind"] for layer in record["layers"])
+        rates = {layer["name"]: layer["rate"] for layer in record["layers"]}
+        assert all(rate is None or 0 <= rate <= 1 for rate in rates.values())
+        assert (method == "grsnn") == (rates.get("neurons") is not None)
+
+
 def test_a_reasoner_has_no_baselines_of_its_own(reasoners):
     options = CountOptions(samples=5)
     record = energy_report(reasoners["nbfnet"], ["horowitz45-fp32"], options=options).to_json()
@@ -163,6 +194,7 @@ def test_links_are_pairs_that_run_both_ways(linked):
     spiking, _ = record["runs"]
     # two runs of 30 nodes, 8 neurons, 10 steps
     assert spiking["totals"]["neuron_updates"] == 2 * 30 * 8 * 10
+    assert all(each["profiles"][0]["with_memory_pj"]["value"] > 0 for each in record["runs"])
     with pytest.raises(UsageError, match="asks 10 pairs"):
         energy_report(linked["grsnn"], options=CountOptions(samples=11))
 

@@ -2,7 +2,8 @@
 
 Weights, states and activations of a layer each lie in a memory of their own, just large enough. A
 number has the bits of the arithmetic, or fewer if it needs fewer; a spike is an event, the address
-of its neuron. Sums that spikes add to are kept like states.
+of its neuron. Sums that spikes add to are kept like states. Weights that are made anew for each
+sample have room like those that were learnt.
 
 Between the sizes whose price is known an access costs in proportion; below the smallest it costs as
 much as there; what fits in none lies in DRAM. A number that was fetched is used ``reuse`` times
@@ -50,6 +51,7 @@ def memory_lines(
     """Yield what a layer's reads and writes cost, at most one line a term."""
     word = prices.word_bits
     weight_bits = min(facts.weight_bits, word)
+    kept = max(facts.parameters, facts.weights)
     incoming = _event_bits(facts.signal, facts.inputs, word)
     outgoing = min(facts.activation_bits, word)
     if facts.activation_bits <= SPIKE_BITS:
@@ -58,7 +60,7 @@ def memory_lines(
         layer,
         "weights",
         prices,
-        (counts.weight_reads * weight_bits / traffic.weight_reuse, facts.parameters * weight_bits),
+        (counts.weight_reads * weight_bits / traffic.weight_reuse, kept * weight_bits),
     )
     state = (counts.state_reads + counts.state_writes) * word
     yield from _line(layer, "state", prices, (state, max(facts.state, facts.outputs) * word))

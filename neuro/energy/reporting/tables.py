@@ -98,6 +98,7 @@ def comparison(record: Record) -> Document:
         rows.append((f"  5 to 95 %, {name}", *(total_band(each) for each in priced)))
         if any(each.get("ratio") for each in priced):
             rows.append((f"  over the first, {name}", *(_ratio(each["ratio"]) for each in priced)))
+        rows += _of_memory(name, priced)
         rows += _above_idle(name, priced)
     seconds = [run["latency"]["seconds"] for run in runs]
     if any(each is not None for each in seconds):
@@ -121,6 +122,15 @@ def comparison(record: Record) -> Document:
         by_profile(record, "notes"),
         by_profile(record, "citations"),
     )
+
+
+def _of_memory(name: str, priced: Sequence[Record]) -> Iterable[tuple[str, ...]]:
+    """Yield totals with the memory model, if a run has one."""
+    if any(each.get("with_memory_pj") for each in priced):
+        yield (f"  with memory, {name}", *(with_memory(each) or "-" for each in priced))
+    if any(each.get("ratio_with_memory") for each in priced):
+        ratios = (_ratio(each["ratio_with_memory"]) for each in priced)
+        yield (f"  with memory over the first, {name}", *ratios)
 
 
 def _above_idle(name: str, priced: Sequence[Record]) -> Iterable[tuple[str, ...]]:
@@ -235,14 +245,11 @@ def layers(record: Record) -> Table:
 def layer_energies(record: Record) -> Table:
     """Return the energy of each layer and of what a placement adds, a column for each profile."""
     profiles = record["profiles"]
-    columns = [
-        {each["name"]: each["pj"] for each in profile["layers"]}
-        | {each["name"]: each["pj"] for each in profile["terms"] if each["name"] in PLACED_TERMS}
-        for profile in profiles
-    ]
-    names = [layer["name"] for layer in record["layers"]]
-    names += [name for name in PLACED_TERMS if any(name in column for column in columns)]
-    rows = [(name, *(_layer_energy(column.get(name)) for column in columns)) for name in names]
+    layers = [{each["name"]: each["pj"] for each in profile["layers"]} for profile in profiles]
+    terms = [{each["name"]: each["pj"] for each in profile["terms"]} for profile in profiles]
+    placed = [name for name in PLACED_TERMS if any(name in column for column in terms)]
+    rows = _energies([layer["name"] for layer in record["layers"]], layers)
+    rows += _energies(placed, terms)
     rows.append(("total", *(labelled(profile) for profile in profiles)))
     return Table(
         "Energy by layer (estimate)",
@@ -251,8 +258,14 @@ def layer_energies(record: Record) -> Table:
     )
 
 
-def _layer_energy(pj: Record | None) -> str:
-    return "-" if pj is None else joules(pj["value"])
+def _energies(
+    names: Iterable[str], columns: Sequence[Mapping[str, Record]]
+) -> list[tuple[str, ...]]:
+    """Return a row for each name, with a dash in columns that have no energy of it."""
+    return [
+        (name, *(joules(column[name]["value"]) if name in column else "-" for column in columns))
+        for name in names
+    ]
 
 
 def baselines(record: Record) -> Table:
