@@ -74,12 +74,13 @@ def recorded(
     Args:
         run: the body of an operation.
         setup: what ``register_autograd`` takes as ``setup_context``.
-        differentiate: what it takes as ``backward``.
+        differentiate: what it takes as ``backward``; a gradient that nobody asked for is None.
     """
 
     class Recorded(torch.autograd.Function):
         @staticmethod
         def forward(ctx: Any, *inputs: Any) -> Any:
+            ctx.set_materialize_grads(False)
             output = run(*inputs)
             setup(ctx, inputs, output)
             return output

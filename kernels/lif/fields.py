@@ -16,11 +16,11 @@ def stack(numbers: tuple[Scalar, ...], currents: Tensor) -> Tensor:
 
     At least in single precision: in it a layer computes, also between currents in half precision.
     """
-    dtype = torch.promote_types(currents.dtype, torch.float32)
-    kind: Any = {"dtype": dtype, "device": currents.device}
     tensors = [each for each in numbers if isinstance(each, Tensor)]
     if not tensors:
-        return _kept(numbers, **kind) if is_untraced_call() else torch.tensor(numbers, **kind)
+        lay_out = _kept if is_untraced_call() else _numbers
+        return lay_out(numbers, currents.dtype, currents.device)
+    kind: Any = {"dtype": _precise(currents.dtype), "device": currents.device}
     shape: torch.Size = torch.broadcast_shapes(*(each.shape for each in tensors))  # type: ignore[no-untyped-call]
     if all(size == 1 for size in shape):
         rows = [torch.as_tensor(each, **kind).reshape(()) for each in numbers]
@@ -29,10 +29,18 @@ def stack(numbers: tuple[Scalar, ...], currents: Tensor) -> Tensor:
     return torch.stack(rows)
 
 
+def _precise(dtype: torch.dtype) -> torch.dtype:
+    return torch.promote_types(dtype, torch.float32)
+
+
+def _numbers(numbers: tuple[Any, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.tensor(numbers, dtype=_precise(dtype), device=device)
+
+
 @lru_cache(maxsize=256)
-def _kept(numbers: tuple[float, ...], *, dtype: torch.dtype, device: torch.device) -> Tensor:
-    with torch.inference_mode(False):  # else it could not be saved for a backward pass, ever
-        return torch.tensor(numbers, dtype=dtype, device=device)
+def _kept(numbers: tuple[Any, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):  # else no backward pass could ever keep it
+        return _numbers(numbers, dtype, device)
 
 
 def rows_by_neuron(

@@ -318,9 +318,14 @@ def _setup(ctx: Any, inputs: Any, output: Any) -> None:
     ctx.variant = inputs[5:]
 
 
-def _differentiate(ctx: Any, *gradients: Tensor) -> Any:
+def _differentiate(ctx: Any, *gradients: Tensor | None) -> Any:
     of_parameters = ctx.needs_input_grad[4]
-    operands = (*gradients, *ctx.saved_tensors)
+    saved = ctx.saved_tensors
+    arrived = [
+        like.new_zeros(()).expand(like.shape) if each is None else each
+        for each, like in zip(gradients, saved, strict=False)
+    ]
+    operands = (*arrived, *saved)
     back: Any = _run_back if is_plain_call(*operands) else _lif_backward
     found = back(*operands, *ctx.variant, of_parameters)
     found = cast(tuple[Tensor, ...], found)
