@@ -5,6 +5,7 @@ Importing this package is cheap: a compiled implementation is imported when firs
 
 from typing import Any
 
+from neuro.kernels.arrivals.op import ARRIVALS, Arrivals, count_arrivals
 from neuro.kernels.delayed_message.op import DELAYED_MESSAGE, delayed_message
 from neuro.kernels.delayed_message.operands import DelayedMessage
 from neuro.kernels.dispatch import Choice, Explanation, KernelError, Op, choose
@@ -40,6 +41,7 @@ OPS: dict[str, Op[Any]] = {
         EVENT_CONV2D,
         RELATIONAL_SPMM,
         DELAYED_MESSAGE,
+        ARRIVALS,
     )
 }
 
@@ -51,6 +53,7 @@ def explain() -> list[Explanation]:
 
 __all__ = [
     "OPS",
+    "Arrivals",
     "Choice",
     "DelayedMessage",
     "Explanation",
@@ -62,6 +65,7 @@ __all__ = [
     "RelationalGraph",
     "add_event_gradient",
     "choose",
+    "count_arrivals",
     "delayed_message",
     "event_conv2d",
     "event_linear",

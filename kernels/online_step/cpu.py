@@ -196,12 +196,9 @@ def online_step(
     absent = current.new_empty(0)
     kept = torch.empty_like(current) if keep_spikes else absent
     neurons = current.shape[1:].numel()
-    parameters: Any
-    if layer.parameters.dim() == 1:
-        parameters, period = tuple(layer.parameters.numpy()), max(neurons, 1)
-    else:
-        rows, period = rows_by_neuron(layer.parameters, current.shape)
-        parameters = rows.numpy()
+    rows, period = layer.parameters, max(neurons, 1)
+    if rows.dim() > 1:
+        rows, period = rows_by_neuron(rows, current.shape)
     stages = layer.traces
     kernel = _kernel(
         variant.synaptic,
@@ -227,19 +224,21 @@ def online_step(
         factor,
         kept,
     )
-    where: tuple[Any, ...] = (flat(absent), flat(absent), 0, 0, _NO_KEYS, True)
+    nothing = flat(absent)
+    where: tuple[Any, ...] = (nothing, nothing, 0, 0, _NO_KEYS, True)
     cost = current.numel()
     if injection is not None:
         noise, strength = injection.noise, flat(injection.strength)
         if isinstance(noise, NoiseStream):
             cost *= COST
             keys, gaussian = keys_of(noise), noise.kind == "gaussian"
-            where = (flat(absent), strength, noise.step, noise.layer, keys, gaussian)
+            where = (nothing, strength, noise.step, noise.layer, keys, gaussian)
         else:
             where = (flat(noise), strength, 0, 0, _NO_KEYS, True)
     number = np.float32 if current.dtype == torch.float32 else np.float64
     sharpness = coefficients(variant.surrogate, variant.sharpness)
     constants = (number(each) for each in (scale, gain, *sharpness, 0, 1))
-    operands = (*map(flat, tensors), parameters, period, *where, neurons, *constants)
+    arrays = [flat(each) if each.numel() else nothing for each in tensors]
+    operands = (*arrays, rows.numpy(), period, *where, neurons, *constants)
     total = share_out(kernel, operands, current.shape[0], cost) if cost else 0
     return OnlineStep(emitted, factor, kept, torch.tensor(total))

@@ -2,7 +2,6 @@
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -14,7 +13,6 @@ from neuro.energy.counting.neuron_counts import neuron_cost
 from neuro.energy.reporting.record import rate_of
 from neuro.graph import GRSNN
 from neuro.graph.operations import count_grsnn
-from neuro.graph.operations.heard import bits_by_table, ones
 from neuro.neurons import CubaLIF
 from tests.graph.tally import EDGES, NODES, RELATIONS, Tally, asked, graph_of, loud_grsnn, made
 
@@ -375,12 +373,3 @@ def test_all_messages_wait_or_none_does():
         heard = asked(model, graph_of(), [0, 2], [1, 2])[3]
         assert heard.arrived > 0
         assert heard.waited == (heard.arrived if waiting else 0)
-
-
-def test_bits_are_counted_with_any_numpy():
-    generator = np.random.default_rng(0)
-    for size in (0, 1, 7, 64):
-        words = generator.integers(0, 2**32, size, np.uint32)
-        bits = sum(word.bit_count() for word in words.tolist())
-        assert ones(words) == bits
-        assert bits_by_table(words) == bits

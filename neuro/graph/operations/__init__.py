@@ -16,8 +16,8 @@ See :class:`neuro.energy.Counts` for the kinds of operations.
 """
 
 from neuro.graph.operations.grsnn import count_grsnn
-from neuro.graph.operations.heard import Heard, count_heard
+from neuro.graph.operations.heard import count_heard
 from neuro.graph.operations.nbfnet import count_nbfnet
 from neuro.graph.operations.pairs import count_pairs
 
-__all__ = ["Heard", "count_grsnn", "count_heard", "count_nbfnet", "count_pairs"]
+__all__ = ["count_grsnn", "count_heard", "count_nbfnet", "count_pairs"]

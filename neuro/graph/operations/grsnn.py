@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 
 from neuro.energy import Counts, Facts, Ledger
 from neuro.graph.grsnn import GRSNN, Spikes
-from neuro.graph.operations.heard import Heard
 from neuro.graph.operations.parts import (
     Part,
     added,
@@ -16,14 +15,14 @@ from neuro.graph.operations.parts import (
     score,
 )
 from neuro.graph.pna import SCALES, STATISTICS
-from neuro.kernels import RelationalGraph
+from neuro.kernels import Arrivals, RelationalGraph
 
 
 def count_grsnn(
     model: GRSNN,
     graph: RelationalGraph,
     features: Spikes,
-    heard: Heard,
+    heard: Arrivals,
     *,
     candidates: int,
     skip_silence: bool = False,
@@ -82,7 +81,7 @@ class _Counting:
     model: GRSNN
     graph: RelationalGraph
     features: Spikes
-    heard: Heard
+    heard: Arrivals
     candidates: int
     skip_silence: bool
 

@@ -1,0 +1,1 @@
+"""Messages of spikes over the edges of a graph, counted."""
