@@ -50,7 +50,7 @@ def render_counting(record: dict[str, Any], file: str) -> str:
         ratio = each["over_evaluation"]
         rows.append(
             (
-                f"{each['title']}, T = {each['timesteps']}",
+                each["title"],
                 f"{plain['median_ms']:.1f}",
                 f"{counted['median_ms']:.1f}",
                 f"{ratio['median']:.2f} ({ratio['p20']:.2f} to {ratio['p80']:.2f})",
@@ -64,8 +64,8 @@ def render_counting(record: dict[str, Any], file: str) -> str:
             table(header, rows),
             "",
             f"{source([file], machine_of(record))} Every row: `{record['command']}`. Medians of "
-            f"{record['rounds']} interleaved passes over {record['batches']} batches of "
-            f"{record['batch_size']}; ratios (20th to 80th percentile) within a round.",
+            f"{record['rounds']} interleaved passes, those of networks over {record['batches']} "
+            f"batches of {record['batch_size']}; ratios (20th to 80th percentile) within a round.",
             "",
         ]
     )

@@ -1,24 +1,31 @@
 """What counting operations costs: an evaluation pass that counts over one that does not.
 
-Both run the same batches through the same network, in turns. Counting may take at most 1.3 times as
-long.
+Both run the same batches through the same network, in turns; a reasoner is asked the same queries
+of an embedded graph. Nothing is trained: biases of spiking reasoners are drawn so that all nodes
+fire, for few spikes are counted at once. Counting may take at most 1.3 times as long.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import torch
 
 from benchmarks.command import CheckFailedError, main, say
-from benchmarks.interleaved import ratios, summary, take_turns
+from benchmarks.interleaved import Step, ratios, summary, take_turns
 from benchmarks.records import RESULTS, options_given, origin, read_result, write_result
 from benchmarks.speed import WORKLOADS, Workload, draw_frames, draw_network
+from neuro.config import load_reason_config
 from neuro.energy import NetworkCounter, Signal
+from neuro.graph import GRSNN, load_graph
 from neuro.models import Conv9, ResNet18
+from neuro.reports.reasoning import ask_queries, count_queries, draw_queries
 from neuro.training.memory import tune_malloc
+from neuro.training.reasoning import ReasoningSession
 
 KIND = "counting"
+METHODS = ("grsnn", "nbfnet")
 LIMIT = 1.3
 NETWORKS = {
     **{name: WORKLOADS[name] for name in ("mlp", "mlp-events", "mlp-2312-40", "conv5")},
@@ -29,6 +36,11 @@ NETWORKS = {
         "resnet18 at quarter width, 3x32x32 image", ResNet18(width=0.25), (3, 32, 32), "same"
     ),
 }
+
+REASONERS = {
+    f"{method}-{graph}": (method, graph) for graph in ("umls", "kinship") for method in METHODS
+}
+QUERIES = 32
 
 
 def counting(
@@ -69,7 +81,10 @@ def counting(
     measured = {}
     for name, workload in NETWORKS.items():
         measured[name] = measure(workload, rounds, warm_up, batch_size, batches)
-        say(f"{name}: {measured[name]['over_evaluation']['median']:.2f}")
+    for name, (method, graph) in REASONERS.items():
+        measured[name] = measure_reasoner(method, graph, rounds, warm_up)
+    for name, each in measured.items():
+        say(f"{name}: {each['over_evaluation']['median']:.2f}")
     options = options_given(
         counting,
         rounds=rounds,
@@ -109,10 +124,39 @@ def measure(
         for _ in range(batches):
             counter.count(frames)
 
+    title = f"{workload.title}, T = {workload.timesteps}"
+    return compare(title, evaluate, count, rounds, warm_up)
+
+
+def measure_reasoner(method: str, graph: str, rounds: int, warm_up: int) -> dict[str, Any]:
+    """Time one reasoner."""
+    config = load_reason_config(method, dataset=graph)
+    session = ReasoningSession(
+        config, load_graph(graph), torch.device("cpu"), started=perf_counter()
+    )
+    if isinstance(session.model, GRSNN):
+        bias = session.model.linear.bias
+        torch.nn.init.uniform_(bias, generator=torch.Generator().manual_seed(0))
+    queries = draw_queries(session, QUERIES)
+
+    def count() -> None:
+        for _ in count_queries(session, *queries):
+            pass
+
+    title = f"{method} on {graph}, {QUERIES} queries"
+    ask = ask_queries(session, QUERIES)
+
+    def evaluate() -> None:
+        ask()
+
+    return compare(title, evaluate, count, rounds, warm_up)
+
+
+def compare(title: str, evaluate: Step, count: Step, rounds: int, warm_up: int) -> dict[str, Any]:
+    """Time both passes in turns."""
     seconds = take_turns({"evaluation": evaluate, "counting": count}, rounds, warm_up)
     return {
-        "title": workload.title,
-        "timesteps": workload.timesteps,
+        "title": title,
         "times": {
             name: summary([1e3 * each for each in found], "ms") for name, found in seconds.items()
         },

@@ -46,7 +46,7 @@ LEMAIRE = "lemaire45"
 STATIC_MLPS = ("digits", "mnist", "fashion-mnist")
 """Networks that the memory model of Lemaire et al. has formulas for: no pools, no graded inputs."""
 CLASSIFIERS = (*STATIC_MLPS, "events-mnist", "cifar10")
-REASONERS = ("umls", "kinship", "wn18rr_v1", "cora")
+REASONERS = ("umls", "kinship", "wn18rr_v1", "fb237_v1", "cora")
 NETWORKS = (*CLASSIFIERS, *REASONERS)
 FIRST = 0
 """The seed whose report is kept whole, and whose baselines choose their learning rates."""

@@ -238,9 +238,9 @@ def render_synapses(record: dict[str, Any], file: str) -> str:
             table(header, rows),
             "",
             f"{source([file], machine_of(record))} Every row: `{record['command']}`. Medians of "
-            f"{record['rounds']} interleaved calls in one process, float32; finding the events "
-            "and transposing the weight are part of every call. Above the density chosen by the "
-            "rule of `neuro doctor --kernels`, the dense product serves.",
+            f"{record['rounds']} interleaved calls in one process, more of quick layers, float32; "
+            "finding the events and transposing the weight are part of every call. Above the "
+            "density chosen by the rule of `neuro doctor --kernels`, the dense product serves.",
             "",
         ]
     )

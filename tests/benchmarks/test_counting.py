@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks.agreement_table import render_counting
 from benchmarks.command import CheckFailedError
-from benchmarks.counting import KIND, LIMIT, bars_of, check_limit, measure
+from benchmarks.counting import KIND, LIMIT, bars_of, check_limit, measure, measure_reasoner
 from benchmarks.records import RESULTS, read_result
 from benchmarks.speed import Workload
 from neuro.models import MLP
@@ -16,6 +16,12 @@ def test_both_passes_are_timed():
     found = measure(TINY, rounds=2, warm_up=1, batch_size=3, batches=2)
     assert list(found["times"]) == ["evaluation", "counting"]
     assert found["over_evaluation"]["median"] > 0
+
+
+def test_reasoners_are_timed():
+    found = measure_reasoner("grsnn", "nations", rounds=1, warm_up=1)
+    assert list(found["times"]) == ["evaluation", "counting"]
+    assert found["title"] == "grsnn on nations, 32 queries"
 
 
 def test_the_claim_holds_and_is_shown():
