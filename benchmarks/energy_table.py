@@ -208,10 +208,11 @@ def _reasoners(rows: Sequence[Row]) -> str:
                 NONE if accuracy is None else f"{accuracy:.3f} ({row['measure']})",
                 f"{row['parameters']:,}",
                 *(
-                    _band(priced[name]["total_pj"]) if name in priced else NONE
+                    _band(priced[name][what]) if priced.get(name, {}).get(what) else NONE
                     for name in COMPARED[:2]
+                    for what in ("total_pj", "with_memory_pj")
                 ),
             )
         )
-    header = ("graph", "method", "how well", "parameters", *(f"`{name}`" for name in COMPARED[:2]))
-    return table(header, lines)
+    priced_as = [f"`{name}`{more}" for name in COMPARED[:2] for more in ("", " with memory")]
+    return table(("graph", "method", "how well", "parameters", *priced_as), lines)
