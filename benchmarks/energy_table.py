@@ -32,12 +32,12 @@ def render_energy(record: dict[str, Any], file: str) -> str:
         f"{source([file], machine_of(record))} `{record['command']}`. Operations are counted on "
         "samples of the test set and priced by published constants: estimates of arithmetic "
         "(`lemaire45`: and of memory), never measurements. In brackets 5 to 95 % over the bounds "
-        "of the constants; where a source gives a minimum, the value may lie below. Whole reports, "
-        "with bands, excluded terms and sources: [energy](energy). Baselines are trained with the budget of the spiking "
-        "network, and see a static sample once, of events the mean frame. Each chose its learning "
-        "rate among as many as its column says, around the spiking network's, by accuracy on "
-        "validation samples of the first seed, and has it with the other seeds; where none is "
-        "told, it is the spiking network's, which its grid or preset sets.",
+        "of the constants; where a source gives a minimum, the value may lie below. Whole "
+        "reports, with bands, excluded terms and sources: [energy](energy). Baselines are trained "
+        "with the budget of the spiking network, and see a static sample once, of events the mean "
+        "frame. Each chose its learning rate among as many as its column says, around the spiking "
+        "network's, by accuracy on validation samples of the first seed, and has it with the other "
+        "seeds; where none is told, it is the spiking network's, which its grid or preset sets.",
         "",
     ]
     if spiking:
