@@ -43,8 +43,10 @@ def _hear(
 ) -> Any:
     """Hear edges at the steps of a vector, all that is heard staying in registers::
 
-    sent = trains[at + sources[e] * width:] & masks[mask + relations[e] * pitch]
-    heard[to:] = what is in any sent        counts[to:] = bits of all sent    e in [start, stop)
+        sent = trains[at + sources[e] * width:] & masks[mask + relations[e] * pitch]
+        heard[to:] = what is in any sent        counts[to:] = bits of all sent
+
+    for e in [start, stop).
     """
     place = types.intp
 
