@@ -89,6 +89,15 @@ def relational_spmm() -> None:
     (sum(found) + total).sum().backward()  # type: ignore[no-untyped-call]
 
 
+def arrivals() -> None:
+    from neuro.kernels import RelationalGraph, count_arrivals
+
+    ring = torch.arange(64)
+    graph = RelationalGraph.of(ring, ring % 2, ring.roll(1), nodes=64)
+    trains, masks = torch.ones(2, 64, 10, 1), torch.ones(1, 2, 2, 1)
+    count_arrivals(trains.int(), masks.int(), graph)
+
+
 CALLS: dict[str, Callable[[], None]] = {
     "lif": lif,
     "noise": noise,
@@ -100,6 +109,7 @@ CALLS: dict[str, Callable[[], None]] = {
     "event_conv2d": event_conv2d,
     "delayed_message": delayed_message,
     "relational_spmm": relational_spmm,
+    "arrivals": arrivals,
 }
 """For every op a small call, of the variant that training uses most."""
 

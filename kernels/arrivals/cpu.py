@@ -85,7 +85,7 @@ def _run(
     room: int,  # S
     kinds: int,
     delays: int,  # at most T - 1
-    found: Array,  # [B * 4], to be filled
+    found: Array,  # [B * 4 * S] zeros, to be added to
     first: int,  # of the queries
     last: int,
     parallel: int,
@@ -99,7 +99,10 @@ def _run(
     together = np.zeros(words, np.uint32)
     silent = np.empty(nodes, np.bool_)
     for query in range(first, last):
-        arrived = waited = neurons = reached = 0
+        arrived = found[4 * query * room : (4 * query + 1) * room]
+        waited = found[(4 * query + 1) * room : (4 * query + 2) * room]
+        neurons = found[(4 * query + 2) * room : (4 * query + 3) * room]
+        reached = found[(4 * query + 3) * room : (4 * query + 4) * room]
         for node in range(nodes):
             train = (query * nodes + node) * words * room
             silent[node] = not trains[train : train + words * room].any()
@@ -129,14 +132,12 @@ def _run(
                             (late * words + word) * room + step,
                         )
             for late in range(delays):
-                count = 0
                 for word in range(words):
                     place = (late * words + word) * room
                     for step in range(steps - late):
-                        count += int(counts[place + step])
-                arrived += count
-                if late:
-                    waited += count
+                        arrived[step] += counts[place + step]
+                        if late:
+                            waited[step] += counts[place + step]
             for step in range(steps):
                 together[:] = 0
                 for late in range(min(delays, step + 1)):
@@ -145,23 +146,19 @@ def _run(
                 count = 0
                 for word in range(words):
                     count += count_bits(np.uint64(together[word]))
-                neurons += count
-                reached += count > 0
-        found[4 * query] = arrived
-        found[4 * query + 1] = waited
-        found[4 * query + 2] = neurons
-        found[4 * query + 3] = reached
+                neurons[step] += count
+                reached[step] += count > 0
 
 
-def count(trains: Tensor, masks: Tensor, graph: RelationalGraph) -> list[int]:
-    """Return the four numbers of :class:`Arrivals`."""
+def count(trains: Tensor, masks: Tensor, graph: RelationalGraph) -> list[list[int]]:
+    """Return the numbers of :class:`Arrivals`."""
     queries, nodes, steps, words = trains.shape
     delays, kinds = masks.shape[:2]
     steps = max(steps - 1, 0)
     room = -(-max(steps, 1) // _STEPS) * _STEPS
     padded = trains.new_zeros(queries, nodes, words, room)
     padded[..., :steps] = trains[:, :, :steps].transpose(2, 3)
-    found = np.zeros((queries, 4), np.int64)
+    found = np.zeros((queries, 4, room), np.int64)
     operands = (
         flat(padded).view(np.uint32),
         flat(masks).view(np.uint32),
@@ -170,4 +167,5 @@ def count(trains: Tensor, masks: Tensor, graph: RelationalGraph) -> list[int]:
         found.reshape(-1),
     )
     share_out(_run, operands, queries, queries * (graph.edges + nodes) * words * room)
-    return [int(each) for each in found.sum(0)]
+    numbers: list[list[int]] = found.sum(0)[:, :steps].tolist()
+    return numbers

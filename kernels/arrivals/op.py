@@ -11,23 +11,26 @@ from neuro.kernels.relational_graph import RelationalGraph
 
 
 class Arrivals(NamedTuple):
-    """What reached neurons, over all queries and steps.
+    """What reached neurons of all queries, at each of the steps 1 to T - 1.
 
     Attributes:
-        arrived: messages, each from one neuron to one.
-        waited: those of them that had a delay, so that they spent steps in a line of delay.
-        neurons: neurons that some message reached, at each step.
-        nodes: nodes that some message reached, at each step.
+        arrived: messages that will arrive, each from one neuron to one, by the step after the spike
+            was sent: when they set out.
+        waited: those of them that have a delay, so that they spend steps in a line of delay.
+        neurons: neurons that some message reached.
+        nodes: nodes that some message reached.
     """
 
-    arrived: int
-    waited: int
-    neurons: int
-    nodes: int
+    arrived: tuple[int, ...]
+    waited: tuple[int, ...]
+    neurons: tuple[int, ...]
+    nodes: tuple[int, ...]
 
 
 class _Count(Protocol):
-    def __call__(self, trains: Tensor, masks: Tensor, graph: RelationalGraph) -> list[int]: ...
+    def __call__(
+        self, trains: Tensor, masks: Tensor, graph: RelationalGraph
+    ) -> list[list[int]]: ...
 
 
 def _reference() -> _Count:
@@ -82,4 +85,4 @@ def count_arrivals(trains: Tensor, masks: Tensor, graph: RelationalGraph) -> Arr
             f"of {masks.shape[1]}"
         )
     count = choose(ARRIVALS, trains.device, trains.dtype).function
-    return Arrivals(*count(trains.contiguous(), masks.contiguous(), graph))
+    return Arrivals(*map(tuple, count(trains.contiguous(), masks.contiguous(), graph)))

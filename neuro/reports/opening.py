@@ -17,7 +17,7 @@ class CountOptions:
         checkpoint: ``last`` (None), ``best`` or another that is there; an export has its own.
         samples: of the test set; None is 512 of a classifier, 100 queries of a reasoner, all that
             an export holds.
-        per_step: keep the counts of each time step, too; of classifiers.
+        per_step: keep the counts of each time step, too.
         data_dir: where the data lie; None is where the run found them.
         download: whether missing data may be downloaded.
     """

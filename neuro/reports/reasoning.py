@@ -1,6 +1,7 @@
 """What a graph reasoner was tested on, counted: queries of facts, or pairs that may be linked."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import reduce
 from operator import add
 from typing import Any, NamedTuple
@@ -54,26 +55,35 @@ def _draw(held: int, number: int) -> Tensor:
     return torch.randperm(held, generator=torch.Generator().manual_seed(0))[:number]
 
 
-def count_queries(session: ReasoningSession, heads: Tensor, relations: Tensor) -> Iterator[Asked]:
+def count_queries(
+    session: ReasoningSession, heads: Tensor, relations: Tensor, *, per_step: bool = False
+) -> Iterator[Asked]:
     """Yield the operations of queries, batch by batch, with all nodes as candidates."""
     nodes = session.test_graph.whole.nodes
     for asked in zip(torch.split(heads, BATCH), torch.split(relations, BATCH), strict=True):
-        yield _count_runs(session, *asked, candidates=nodes)
+        yield _count_runs(session, *asked, candidates=nodes, per_step=per_step)
 
 
-def count_links(session: ReasoningSession, pairs: Tensor) -> Iterator[Ledger]:
+def count_links(
+    session: ReasoningSession, pairs: Tensor, *, per_step: bool = False
+) -> Iterator[Ledger]:
     """Yield the operations of pairs ``[n, 3]`` as the model scores them, batch by batch."""
     assert isinstance(session.model, GRSNN | NBFNet)
     for part in torch.split(pairs, BATCH // 2):
         heads, relations, tails = part.unbind(1)
         runs = torch.cat([heads, tails]), relations.repeat(2)
-        asked = _count_runs(session, *runs, candidates=0)
+        asked = _count_runs(session, *runs, candidates=0, per_step=per_step)
         yield count_pairs(session.model, asked.released)
 
 
 @torch.no_grad()
 def _count_runs(
-    session: ReasoningSession, heads: Tensor, relations: Tensor, *, candidates: int
+    session: ReasoningSession,
+    heads: Tensor,
+    relations: Tensor,
+    *,
+    candidates: int,
+    per_step: bool,
 ) -> Asked:
     """Count a run through the graph for each head, and the scores of so many nodes each."""
     model, graph = session.model.eval(), session.test_graph.whole
@@ -81,12 +91,22 @@ def _count_runs(
         features = model(graph, heads, relations)
         heard = count_heard(model, graph, relations, features)
         released, skipping = (
-            count_grsnn(model, graph, features, heard, candidates=candidates, skip_silence=skip)
+            count_grsnn(
+                model,
+                graph,
+                features,
+                heard,
+                candidates=candidates,
+                skip_silence=skip,
+                per_step=per_step,
+            )
             for skip in (False, True)
         )
         return Asked(released, skipping)
     assert isinstance(model, NBFNet)
     found = count_nbfnet(model, graph, queries=len(heads), candidates=candidates)
+    if per_step:  # it takes one
+        found = replace(found, steps=(found,))
     return Asked(found, found)
 
 
@@ -95,6 +115,8 @@ def count_reasoner(
     session: ReasoningSession,
     what: dict[str, Any],
     queries: int | None,
+    *,
+    per_step: bool = False,
 ) -> Subject:
     """Count test queries from both sides of all test triples; of an undirected graph, test links.
 
@@ -103,6 +125,7 @@ def count_reasoner(
         session: at the weights to be counted.
         what: names of the run.
         queries: how many, or how many links; None is 100, or all if there are fewer.
+        per_step: count each time step, too.
 
     Raises:
         UsageError: there are not so many.
@@ -114,9 +137,9 @@ def count_reasoner(
         raise UsageError(f"--samples {queries}: the test set asks {held} {unit}.")
     number = queries or QUERIES
     if links:
-        ledgers = list(count_links(session, draw_pairs(session, number)))
+        ledgers = list(count_links(session, draw_pairs(session, number), per_step=per_step))
     else:
-        asked = count_queries(session, *draw_queries(session, number))
+        asked = count_queries(session, *draw_queries(session, number), per_step=per_step)
         ledgers = [each.released for each in asked]
     return Subject(
         # links are told from as many wrong ones

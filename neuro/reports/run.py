@@ -52,7 +52,7 @@ def count(
     Raises:
         CheckpointError: the folder is no run, or the checkpoint is not there or damaged.
         UsageError: the run has saved no checkpoint yet, more samples are asked for than there are,
-            or the steps of a reasoner, or an export or a device without counter is to be measured.
+            or an export or a device without counter is to be measured.
         DataError: data or export are missing or damaged.
     """
     options = options or CountOptions()
@@ -66,10 +66,6 @@ def count(
     run, session, checkpoint = open_run(path, options)
     if machine is not None:
         machine.check(session.device)
-    if options.per_step and not isinstance(session, ClassificationSession):
-        raise UsageError(
-            f"--per-step is of classifiers and exports; run {path} reasons on a graph."
-        )
     config = session.config
     what = {
         "run": str(path),
@@ -94,7 +90,7 @@ def count(
                 subject = _measured(subject, machine, work, session.device)
             return Counted(subject=subject, session=session, run_once=lambda: network.run(steps))
         assert isinstance(session, ReasoningSession)
-        subject = count_reasoner(run, session, what, options.samples)
+        subject = count_reasoner(run, session, what, options.samples, per_step=options.per_step)
         if machine is not None:
             work = ask_queries(session, subject.ledger.samples)
             subject = _measured(subject, machine, work, session.device)

@@ -1,6 +1,7 @@
 """GRSNN's operations against a loop that computes number by number and counts as it goes."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -365,11 +366,46 @@ def test_queries_add_up(aggregate, skip):
     assert first.over(1).layers == counted([0, 0, 0], [1, 1, 1]).per_sample.layers
 
 
+@pytest.mark.parametrize("skip", [False, True])
+@pytest.mark.parametrize("options", LOUD.values(), ids=LOUD)
+def test_steps_add_up(options, skip):
+    told = asked(loud_grsnn(3, **options), graph_of(), [0, 2], [1, 0])
+    found = count_grsnn(*told, candidates=NODES, skip_silence=skip, per_step=True)
+    whole = count_grsnn(*told, candidates=NODES, skip_silence=skip)
+    assert replace(found, steps=()) == whole
+    assert len(found.steps) == found.timesteps
+    for name, counts in whole.layers.items():
+        assert sum((step.layers[name] for step in found.steps), Counts()) == counts
+    for step in found.steps:
+        assert (step.samples, step.timesteps) == (2, 1)
+        assert (step.facts, step.driven) == (whole.facts, whole.driven)
+
+
+def test_a_step_has_what_happens_in_it():
+    model = loud_grsnn(3, dependent=True)
+    _, graph, features, heard = asked(model, graph_of(), [0], [1])
+    steps = count_grsnn(
+        model, graph, features, heard, candidates=NODES, skip_silence=True, per_step=True
+    ).steps
+    fired = features.counts[0].tolist()
+    assert [step.layers["neurons"].spikes for step in steps] == fired
+    assert [step.layers["messages"].spikes_in for step in steps] == [0, *fired[:-1]]
+    assert [step.layers["messages"].synaptic_additions for step in steps] == [0, *heard.arrived]
+    assert [step.layers["linear"].spikes_in for step in steps] == [0, *heard.neurons]
+    of_query = [step.layers["delays"].macs > 0 for step in steps]
+    scored = [step.layers["score"].macs > 0 for step in steps]
+    assert of_query == [True, *[False] * (len(steps) - 1)]
+    assert scored == of_query[::-1]
+    updates = model.hidden * graph.nodes
+    assert [step.layers["neurons"].neuron_updates for step in steps] == [updates] * len(steps)
+    assert steps[0].layers["neurons"].active_updates == model.hidden
+
+
 def test_all_messages_wait_or_none_does():
     for bound, waiting in ((0, False), (40, True)):
         model = loud_grsnn(3, dependent=False, delay_bound=bound, timesteps=30)
         with torch.no_grad():
             model.delay_map.weight.abs_()  # half of the bound or more
         heard = asked(model, graph_of(), [0, 2], [1, 2])[3]
-        assert heard.arrived > 0
-        assert heard.waited == (heard.arrived if waiting else 0)
+        assert sum(heard.arrived) > 0
+        assert sum(heard.waited) == (sum(heard.arrived) if waiting else 0)

@@ -32,6 +32,17 @@ def test_a_pair_is_two_runs_and_one_score(concatenated):
     assert runs.layers["score"] == Counts()
 
 
+def test_steps_of_pairs_add_up():
+    model = loud_grsnn(3)
+    told = asked(model, graph_of(), [0, 2, 1, 3], [1, 2, 1, 2])
+    runs = count_grsnn(*told, candidates=0, per_step=True)
+    found = count_pairs(model, runs)
+    for name, counts in found.layers.items():
+        assert sum((step.layers[name] for step in found.steps), Counts()) == counts
+    for step in found.steps:
+        assert (step.samples, step.facts) == (2, found.facts)
+
+
 def test_a_pair_has_neurons_of_two_runs_and_parameters_of_one():
     model = loud_grsnn(3)
     runs = count_grsnn(*asked(model, graph_of(), [0, 2, 1, 3], [1, 2, 1, 2]), candidates=0)

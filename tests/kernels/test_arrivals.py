@@ -26,7 +26,8 @@ def draw(
 
 
 def one_by_one(spikes: Tensor, masks: Tensor, graph: RelationalGraph) -> Arrivals:
-    arrived = waited = 0
+    steps = range(1, spikes.shape[2])
+    arrived, waited = dict.fromkeys(steps, 0), dict.fromkeys(steps, 0)
     reached: set[tuple[int, ...]] = set()
     starts = graph.in_starts.tolist()
     for y in range(graph.nodes):
@@ -35,11 +36,17 @@ def one_by_one(spikes: Tensor, masks: Tensor, graph: RelationalGraph) -> Arrival
             for query, step, neuron in spikes[:, x].nonzero().tolist():
                 late = int(masks[:, relation, query, neuron].nonzero()[0])
                 at = step + 1 + late
-                if at < spikes.shape[2]:
-                    arrived += 1
-                    waited += late > 0
-                    reached.add((query, y, at, neuron))
-    return Arrivals(arrived, waited, len(reached), len({each[:3] for each in reached}))
+                if at in steps:
+                    arrived[step + 1] += 1
+                    waited[step + 1] += late > 0
+                    reached.add((at, query, y, neuron))
+    nodes = {each[:3] for each in reached}
+    return Arrivals(
+        tuple(arrived.values()),
+        tuple(waited.values()),
+        tuple(sum(each[0] == step for each in reached) for step in steps),
+        tuple(sum(each[0] == step for each in nodes) for step in steps),
+    )
 
 
 @settings(max_examples=40, deadline=None)
@@ -72,7 +79,8 @@ def test_threads_share_the_queries():
         torch.set_num_threads(before)
     assert shared == one_by_one(spikes, masks, graph)
     parts = [count_arrivals(trains[k : k + 1], packed[:, :, k : k + 1], graph) for k in range(8)]
-    assert shared == Arrivals(*map(sum, zip(*parts, strict=True)))
+    for whole, each in zip(shared, zip(*parts, strict=True), strict=True):
+        assert list(whole) == [sum(step) for step in zip(*each, strict=True)]
 
 
 def test_what_does_not_fit_is_refused():

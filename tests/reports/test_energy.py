@@ -175,9 +175,12 @@ def linked(tmp_path_factory) -> dict[str, Path]:
     return {method: folder / method for method in small}
 
 
-def test_steps_are_of_classifiers(reasoners):
-    with pytest.raises(UsageError, match="--per-step is of classifiers"):
-        energy_report(reasoners["grsnn"], options=CountOptions(samples=2, per_step=True))
+@pytest.mark.parametrize("method", ["grsnn", "nbfnet"])
+def test_reasoners_have_steps(reasoners, method):
+    found = energy_report(reasoners[method], options=CountOptions(samples=2, per_step=True))
+    for layer in found.to_json()["layers"]:
+        for kind, number in layer["counts"].items():
+            assert sum(step.get(kind, 0) for step in layer["steps"]) == pytest.approx(number)
 
 
 def test_links_are_pairs_that_run_both_ways(linked):

@@ -1,5 +1,6 @@
 """Operations of GRSNN, from the spikes that its queries left."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from neuro.energy import Counts, Facts, Ledger
@@ -26,6 +27,7 @@ def count_grsnn(
     *,
     candidates: int,
     skip_silence: bool = False,
+    per_step: bool = False,
 ) -> Ledger:
     """Count the operations of queries from the spikes they left, in total.
 
@@ -62,21 +64,20 @@ def count_grsnn(
             ``statistics``) goes with the spikes. Else W serves every node at every step. What a
             node gets that heard nothing, a bias or with PNA a constant of its degree, is read in
             either case.
+        per_step: count each time step, too. What depends on the query alone belongs to the first,
+            the score to the last; a message to the step after its spike, when it sets out.
     """
     counting = _Counting(model, graph, features, heard, candidates, skip_silence)
-    parts = counting.parts()
-    return Ledger(
-        {name: part.counts for name, part in parts.items()},
-        counting.driven() & parts.keys(),
-        {name: part.facts for name, part in parts.items()},
-        counting.queries,
-        model.timesteps,
-    )
+    whole = counting.ledger()
+    if not per_step:
+        return whole
+    steps = (replace(counting, at=step).ledger() for step in range(model.timesteps))
+    return replace(whole, steps=tuple(steps))
 
 
 @dataclass(frozen=True)
 class _Counting:
-    """What :func:`count_grsnn` was given."""
+    """What :func:`count_grsnn` was given, and the step to be counted, or None for all."""
 
     model: GRSNN
     graph: RelationalGraph
@@ -84,6 +85,31 @@ class _Counting:
     heard: Arrivals
     candidates: int
     skip_silence: bool
+    at: int | None = None
+
+    def ledger(self) -> Ledger:
+        parts = self.parts()
+        return Ledger(
+            {name: part.counts for name, part in parts.items()},
+            self.driven() & parts.keys(),
+            {name: part.facts for name, part in parts.items()},
+            self.queries,
+            self.model.timesteps if self.at is None else 1,
+        )
+
+    def over(self, each: Sequence[int]) -> int:
+        """Return what happened, told for each step but the first."""
+        if self.at is None:
+            return sum(each)
+        return each[self.at - 1] if self.at else 0
+
+    @property
+    def first(self) -> bool:
+        return not self.at
+
+    @property
+    def last(self) -> bool:
+        return self.at in (None, self.model.timesteps - 1)
 
     @property
     def queries(self) -> int:
@@ -97,7 +123,7 @@ class _Counting:
     @property
     def steps(self) -> int:
         """In which something may be heard."""
-        return self.model.timesteps - 1
+        return self.over([1] * (self.model.timesteps - 1))
 
     @property
     def rows(self) -> int:
@@ -106,12 +132,13 @@ class _Counting:
 
     @property
     def fired(self) -> int:
-        return int(self.features.counts.sum())
+        some = slice(None) if self.at is None else self.at
+        return int(self.features.counts[:, some].sum())
 
     @property
     def sent(self) -> int:
-        """Spikes that something can hear, a step later."""
-        return int(self.features.counts[:, : self.steps].sum())
+        """Spikes that something can hear, in the step after them."""
+        return self.over(self.features.counts[:, :-1].sum(0).tolist())
 
     @property
     def pna(self) -> bool:
@@ -120,7 +147,7 @@ class _Counting:
     @property
     def served(self) -> int:
         """Nodes that W serves with PNA, at each step."""
-        return self.heard.nodes if self.skip_silence else self.rows
+        return self.over(self.heard.nodes) if self.skip_silence else self.rows
 
     def driven(self) -> frozenset[str]:
         """Return the layers whose arithmetic goes with spikes."""
@@ -132,7 +159,8 @@ class _Counting:
         model = self.model
         found = {"query": self._query(), "delays": self._delays()}
         if model.weight_map is not None:
-            found["relation weights"] = map_of_query(model.weight_map, self.queries)
+            counts, facts = map_of_query(model.weight_map, self.queries)
+            found["relation weights"] = Part(counts if self.first else Counts(), facts)
         found["messages"] = self._messages()
         if model.steps.self_connection:
             found["own spikes"] = self._own_spikes()
@@ -151,18 +179,18 @@ class _Counting:
         if self.model.boundary_query:
             counts += Counts(macs=self.queries * self.model.hidden)
             facts = replace(facts, dense=self.model.hidden)
-        return Part(counts, facts)
+        return Part(counts if self.first else Counts(), facts)
 
     def _delays(self) -> Part:
         counts, facts = map_of_query(self.model.delay_map, self.queries)
-        if self.model.not_delay:
+        if self.model.not_delay or not self.first:
             return Part(Counts(), facts)
         made = counts.activation_writes
         return Part(counts + Counts(multiplications=made, functions=made), facts)
 
     def _messages(self) -> Part:
         """Return the spikes over edges; an edge has a delay, a weight, both or neither."""
-        model, arrived = self.model, self.heard.arrived
+        model, arrived = self.model, self.over(self.heard.arrived)
         weighted = model.weight_map is not None
         sums = STATISTICS if self.pna else 1
         added_to = 2 if self.pna else 1
@@ -172,7 +200,7 @@ class _Counting:
             synaptic_additions=added_to * arrived,
             multiplications=arrived if self.pna and weighted else 0,
             comparisons=2 * arrived if self.pna else 0,
-            delay_pushes=self.heard.waited,
+            delay_pushes=self.over(self.heard.waited),
             weight_reads=of_edge * arrived,
             state_reads=sums * arrived,
             state_writes=sums * arrived,
@@ -183,7 +211,7 @@ class _Counting:
             kind="messages",
             signal="binary",
             weights=of_edge * model.query.num_embeddings * model.hidden,
-            state=sums * self.neurons * min(longest + 1, self.steps),
+            state=sums * self.neurons * min(longest + 1, model.timesteps - 1),
             inputs=self.neurons,
             outputs=sums * self.neurons,
             dense=added_to * self.graph.edges * model.hidden,
@@ -232,26 +260,28 @@ class _Counting:
             counts = linear_map(self.served, weight.shape[1], hidden)
             return Part(counts + Counts(weight_reads=silent, activation_writes=silent), facts)
         # each number adds to sums that begin with the bias
-        met, begun = self.heard.neurons * hidden, self.rows * hidden
+        heard = self.over(self.heard.neurons)
+        met, begun = heard * hidden, self.rows * hidden
         counts = Counts(
-            spikes_in=self.heard.neurons,
+            spikes_in=heard,
             macs=met,
             weight_reads=met + begun,
             state_reads=met,
             state_writes=met + begun,
-            activation_reads=self.heard.neurons,
+            activation_reads=heard,
         )
         return Part(counts, replace(facts, signal="graded"))
 
     def _neurons(self) -> Part:
         model, currents = self.model, self.rows * self.model.hidden
-        updates = self.queries * self.neurons * model.timesteps
+        steps = model.timesteps if self.at is None else 1
+        updates = self.queries * self.neurons * steps
         of_heads = self.queries * model.hidden
-        driven_by_query = of_heads * model.timesteps if model.boundary_query else 0
+        driven_by_query = of_heads * steps if model.boundary_query else 0
         counts = Counts(
             spikes=self.fired,
             neuron_updates=updates,
-            active_updates=currents + of_heads,
+            active_updates=currents + (of_heads if self.first else 0),
             additions=2 * currents + of_heads * self.steps,
             decays=2 * currents,
             comparisons=updates,
@@ -295,4 +325,4 @@ class _Counting:
         counts, facts = score(self.model.mlp, self.queries, self.candidates)
         if not self.model.boundary_query:
             counts += added(self.queries * self.candidates * self.model.hidden)
-        return Part(counts, facts)
+        return Part(counts if self.last else Counts(), facts)

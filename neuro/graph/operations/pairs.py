@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from neuro.energy import Facts, Ledger
+from neuro.energy import Counts, Facts, Ledger
 from neuro.graph.grsnn import GRSNN
 from neuro.graph.nbfnet import NBFNet
 from neuro.graph.operations.parts import added, score
@@ -30,12 +30,22 @@ def count_pairs(model: GRSNN | NBFNet, both_ways: Ledger) -> Ledger:
     counts += added(pairs * read)
     if isinstance(model, GRSNN) and not model.boundary_query:
         counts += added(pairs * hidden)
-    return replace(
-        both_ways,
-        layers={**both_ways.layers, "score": counts},
-        facts={**{name: _twice(each) for name, each in both_ways.facts.items()}, "score": facts},
-        samples=pairs,
+    twice = {name: _twice(each) for name, each in both_ways.facts.items()}
+
+    def paired(runs: Ledger, scored: Counts) -> Ledger:
+        return replace(
+            runs,
+            layers={**runs.layers, "score": scored},
+            facts={**twice, "score": facts},
+            samples=pairs,
+        )
+
+    last = len(both_ways.steps) - 1
+    steps = (
+        paired(each, counts if step == last else Counts())
+        for step, each in enumerate(both_ways.steps)
     )
+    return replace(paired(both_ways, counts), steps=tuple(steps))
 
 
 def _twice(facts: Facts) -> Facts:
