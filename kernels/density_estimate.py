@@ -4,7 +4,7 @@ from typing import Any
 
 import numba
 import numpy as np
-from numba import carray  # type: ignore[attr-defined]
+from numba.np.numpy_support import carray
 from numpy.typing import NDArray
 from torch import Tensor, float64
 

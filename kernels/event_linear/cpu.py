@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numba
 import numpy as np
-from numba import carray  # type: ignore[attr-defined]
+from numba.np.numpy_support import carray
 from numpy.typing import NDArray
 from torch import Tensor, float64
 

@@ -6,8 +6,8 @@ from html import unescape
 
 import pytest
 
+from neuro.energy.reporting.comparison import comparison as compared
 from neuro.energy.reporting.render_html import html
-from neuro.energy.reporting.tables import comparison as compared
 from neuro.energy.reporting.tables import document
 from tests.energy.records import comparison, record
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from neuro.energy.reporting import tables
+from neuro.energy.reporting import cells
 from neuro.energy.reporting.report import Report
 from tests.chromium import Chromium, Page, chromium
 from tests.energy.records import comparison, record
@@ -65,7 +65,7 @@ def test_clicking_through_the_profiles_shows_the_figures_of_the_record(page, tmp
     assert whole == record()
     names = [profile["name"] for profile in whole["profiles"]]
     assert visible(page, "[data-profile]") == names
-    assert visible(page, "article [data-figure=total]") == [tables.labelled(whole["profiles"][0])]
+    assert visible(page, "article [data-figure=total]") == [cells.labelled(whole["profiles"][0])]
     for profile in (whole["profiles"][1], whole["profiles"][0]):
         page.click(f"[data-profile='{profile['name']}']")
         page.wait(f"!document.querySelector(\"[data-of='{profile['name']}']\").hidden")
@@ -87,7 +87,7 @@ def test_what_was_measured_has_counters_for_layers(page, tmp_path):
     assert headings == ["measured", "Energy by counter (estimate, measured)"]
     names = visible(page, "[data-term] > span:first-child")
     assert names == ["intel-rapl:0 package-0"]
-    assert visible(page, "[data-figure=total]") == [tables.labelled(whole["profiles"][1])]
+    assert visible(page, "[data-figure=total]") == [cells.labelled(whole["profiles"][1])]
     page.click("[data-profile='fine']")
     assert "Energy by layer (estimate, simulated)" in visible(page, "article h2")
     check_quiet(page, address)
@@ -97,21 +97,21 @@ def check_profile(page: Page, whole: dict, profile: dict) -> None:
     """Compare what is shown of a profile with its record."""
     pressed = "[data-profile][aria-pressed=true]"
     assert visible(page, pressed) == [profile["name"]]
-    assert visible(page, "[data-figure=total]") == [tables.labelled(profile)]
+    assert visible(page, "[data-figure=total]") == [cells.labelled(profile)]
     assert visible(page, "section > [data-figure=band]") == [
-        f"5 to 95 %: {tables.band(profile['total_pj'])}"
+        f"5 to 95 %: {cells.band(profile['total_pj'])}"
     ]
     for kind, rows in (("layer", profile["layers"]), ("term", profile["terms"])):
         of_value = f"[data-{kind}] [data-figure=value]"
         of_band = f"[data-{kind}] [data-figure=band]"
-        assert visible(page, of_value) == [tables.joules(row["pj"]["value"]) for row in rows]
-        assert visible(page, of_band) == [tables.band(row["pj"]) for row in rows]
+        assert visible(page, of_value) == [cells.joules(row["pj"]["value"]) for row in rows]
+        assert visible(page, of_band) == [cells.band(row["pj"]) for row in rows]
     own = [next(p for p in b["profiles"] if p["name"] == profile["name"])
            for b in whole["baselines"]]  # fmt: skip
-    priced = [tables.labelled(each) for each in own if each["total_pj"] is not None]
+    priced = [cells.labelled(each) for each in own if each["total_pj"] is not None]
     shown = visible(page, "[data-baseline] [data-figure=value]")
-    assert shown == [tables.labelled(profile), *priced]
-    swings = [f"{tables.joules(row['low_pj'])} to {tables.joules(row['high_pj'])}"
+    assert shown == [cells.labelled(profile), *priced]
+    swings = [f"{cells.joules(row['low_pj'])} to {cells.joules(row['high_pj'])}"
               for row in profile["sensitivity"]]  # fmt: skip
     assert visible(page, "[data-constant] [data-figure=value]") == swings
 
@@ -175,7 +175,7 @@ def test_without_scripts_every_profile_is_shown(page, tmp_path):
     page.send("Emulation.setScriptExecutionDisabled", value=True)
     page.send("Page.navigate", url=address)
     page.wait("document.readyState === 'complete' && location.href !== 'about:blank'")
-    totals = [tables.labelled(profile) for profile in record()["profiles"]]
+    totals = [cells.labelled(profile) for profile in record()["profiles"]]
     assert visible(page, "[data-figure=total]") == totals
 
 

@@ -5,10 +5,14 @@ import re
 import pytest
 
 from neuro.energy.reporting import tables
+from neuro.energy.reporting.bibtex import bibtex
+from neuro.energy.reporting.cells import number
+from neuro.energy.reporting.comparison import comparison as compared
+from neuro.energy.reporting.document import Table
 from tests.energy.records import comparison, pj, record
 
 
-def cells(table: tables.Table) -> dict[str, tuple[str, ...]]:
+def cells(table: Table) -> dict[str, tuple[str, ...]]:
     """Return rows by their first cell."""
     assert all(len(row) == len(table.header) for row in table.rows)
     return {row[0]: row[1:] for row in table.rows}
@@ -112,7 +116,7 @@ def test_what_is_not_there_has_no_table():
 
 def test_no_table_of_energies_is_without_the_word_estimate():
     for whole in (record(), comparison()):
-        write = tables.comparison if "runs" in whole else tables.document
+        write = compared if "runs" in whole else tables.document
         for table in write(whole).tables:
             told = " ".join((table.title, table.note, *map(" ".join, table.rows)))
             if re.search(r"\d [pnµm]?J\b", told):
@@ -120,7 +124,7 @@ def test_no_table_of_energies_is_without_the_word_estimate():
 
 
 def test_runs_stand_side_by_side():
-    rows = cells(tables.comparison(comparison()).tables[0])
+    rows = cells(compared(comparison()).tables[0])
     assert rows["result"] == ("97.65%", "unknown")
     assert rows["time steps"] == ("6", "1")
     assert rows["MACs"] == ("1,536", "1,536")
@@ -132,12 +136,12 @@ def test_memory_stands_beside_arithmetic_where_runs_have_it():
     whole = comparison()
     one, other = (run["profiles"][0] for run in whole["runs"])
     one["with_memory_pj"], other["with_memory_pj"] = pj(3000, 2000, 4000), None
-    rows = cells(tables.comparison(whole).tables[0])
+    rows = cells(compared(whole).tables[0])
     assert rows["  with memory, fine"] == ("3 nJ (estimate, simulated)", "-")
     assert "  with memory over the first, fine" not in rows
     one["ratio_with_memory"] = {"value": 1, "low": 1, "high": 1}
     other["ratio_with_memory"] = {"value": 2, "low": 1.5, "high": 2.5}
-    rows = cells(tables.comparison(whole).tables[0])
+    rows = cells(compared(whole).tables[0])
     assert rows["  with memory over the first, fine"] == ("1 (1 to 1)", "2 (1.5 to 2.5)")
 
 
@@ -146,7 +150,7 @@ def test_memory_stands_beside_arithmetic_where_runs_have_it():
     [(None, "-"), (0, "0"), (0.1234, "0.123"), (12.0, "12"), (99.4, "99.4"), (12345.6, "12,346")],
 )
 def test_counts_are_whole_from_a_hundred_on(value, written):
-    assert tables.number(value) == written
+    assert number(value) == written
 
 
 def test_what_is_left_out_and_noted_stands_by_profile():
@@ -158,14 +162,14 @@ def test_what_is_left_out_and_noted_stands_by_profile():
         "training by dkp": ("nothing is known of it",),
     }
     assert found["Left out"]["fine"] == ("comparisons: 3 a sample without a price",)
-    beside = tables.comparison(comparison()).lists["Left out"]
+    beside = compared(comparison()).lists["Left out"]
     assert list(beside)[:2] == ["runs/one, fine", "runs/one, coarse"]
     bare = record(profiles=[], baselines=[], training=None)
     assert list(tables.document(bare).lists) == []
 
 
 def test_sources_become_bibtex_with_keys_of_their_own():
-    text = tables.bibtex(
+    text = bibtex(
         ["Davies et al. 2018, Table 2", "Davies et al. 2018, p. 3", "No year & no {brace}",
          "Davies et al. 2018, Table 2"]
     )  # fmt: skip

@@ -13,8 +13,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from neuro.energy.pricing.lines import MEMORY
-from neuro.energy.reporting import tables
-from neuro.energy.reporting.tables import Document, Record
+from neuro.energy.reporting import cells, tables
+from neuro.energy.reporting.bibtex import bibtex
+from neuro.energy.reporting.document import Document, Record, Table
 
 FAINTEST = 1e-3
 """Shortest bar that is drawn, as a share of the longest."""
@@ -25,7 +26,7 @@ def html(record: Record, document: Document) -> str:
     return _template().render(
         document=document,
         record=record,
-        bibtex=tables.bibtex(each for named in document.sources.values() for each in named),
+        bibtex=bibtex(each for named in document.sources.values() for each in named),
         sections=[_section(record, each) for each in _chosen(record)],
         general=_general(record, document),
         embedded=_embedded(record),
@@ -56,7 +57,7 @@ def _embedded(record: Record) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _general(record: Record, document: Document) -> Sequence[tables.Table]:
+def _general(record: Record, document: Document) -> Sequence[Table]:
     """Return the tables that do not depend on the chosen profile."""
     if "runs" in record:
         return document.tables
@@ -72,16 +73,16 @@ def _section(record: Record, profile: Record) -> dict[str, Any]:
     return {
         "name": profile["name"],
         "kind": profile["kind"],
-        "total": tables.labelled(profile),
-        "band": tables.total_band(profile),
-        "measured": tables.is_measured(profile),
+        "total": cells.labelled(profile),
+        "band": cells.total_band(profile),
+        "measured": cells.is_measured(profile),
         "layers": _bars(profile["layers"]),
         "terms": _bars([each for each in profile["terms"] if not _apart(each)]),
         "memory": _bars([each for each in profile["terms"] if _apart(each)]),
         "baselines": _beside(record, profile),
         "sensitivity": _swings(profile),
         "scope": profile["scope"],
-        "with_memory": tables.with_memory(profile),
+        "with_memory": cells.with_memory(profile),
         "excluded": profile["excluded"],
         "notes": profile["notes"],
     }
@@ -98,8 +99,8 @@ def _bars(rows: Sequence[Record]) -> list[dict[str, Any]]:
     return [
         {
             "name": row["name"],
-            "figure": tables.joules(row["pj"]["value"]),
-            "band": tables.band(row["pj"]),
+            "figure": cells.joules(row["pj"]["value"]),
+            "band": cells.band(row["pj"]),
             **{key: _share(row["pj"][key], longest) for key in ("value", "low", "high")},
         }
         for row in rows
@@ -108,12 +109,12 @@ def _bars(rows: Sequence[Record]) -> list[dict[str, Any]]:
 
 def _beside(record: Record, profile: Record) -> list[dict[str, Any]]:
     """Return the network and its baselines under one profile, on one scale."""
-    accuracy = tables.quality(record["measure"], record["accuracy"])
+    accuracy = cells.quality(record["measure"], record["accuracy"])
     first = {"name": "this network", "accuracy": accuracy, "kind": profile["kind"]}
     rows = [{**first, "pj": profile["total_pj"], "priced_by": profile["name"], "reason": ""}]
     for baseline in record["baselines"]:
         (own,) = (each for each in baseline["profiles"] if each["name"] == profile["name"])
-        answer = tables.quality(record["measure"], baseline["accuracy"])
+        answer = cells.quality(record["measure"], baseline["accuracy"])
         rows.append(
             {
                 "name": baseline["name"],
@@ -129,7 +130,7 @@ def _beside(record: Record, profile: Record) -> list[dict[str, Any]]:
         pj: Mapping[str, float] | None = row["pj"]
         if pj is not None:
             total = {"total_pj": pj, "kind": row["kind"]}
-            row["figure"], row["band"] = tables.labelled(total), tables.total_band(total)
+            row["figure"], row["band"] = cells.labelled(total), cells.total_band(total)
             row |= {key: _share(pj[key], longest) for key in ("value", "low", "high")}
     return rows if len(rows) > 1 else []
 
@@ -142,7 +143,7 @@ def _swings(profile: Record) -> list[dict[str, Any]]:
     return [
         {
             "name": row["constant"],
-            "figure": f"{tables.joules(row['low_pj'])} to {tables.joules(row['high_pj'])}",
+            "figure": f"{cells.joules(row['low_pj'])} to {cells.joules(row['high_pj'])}",
             "low": _share(min(row["low_pj"], row["high_pj"]) - low, high - low),
             "high": _share(max(row["low_pj"], row["high_pj"]) - low, high - low),
         }

@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterator, Sequence
 from textwrap import wrap
 
-from neuro.energy.reporting.tables import Document, Table, bibtex
+from neuro.energy.reporting.bibtex import bibtex
+from neuro.energy.reporting.document import Document, Table
 
 WIDTH = 100
 """Columns of a line of words; those of a table are never cut."""

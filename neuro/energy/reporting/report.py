@@ -17,6 +17,7 @@ from neuro.energy.counting.network import NetworkCounter
 from neuro.energy.counts import Ledger
 from neuro.energy.operators.dispatch import count_module
 from neuro.energy.pricing.machine import Machine, Measurement
+from neuro.energy.reporting.comparison import comparison
 from neuro.energy.reporting.record import (
     SCHEMA,
     Baseline,
@@ -28,7 +29,7 @@ from neuro.energy.reporting.record import (
 )
 from neuro.energy.reporting.render_html import html
 from neuro.energy.reporting.render_text import latex, markdown, text
-from neuro.energy.reporting.tables import comparison, document
+from neuro.energy.reporting.tables import document
 from neuro.errors import DataError, NeuroError, UsageError, nearest
 from neuro.layers import Network
 

@@ -4,15 +4,23 @@ A table never adds or compares what was measured with what was simulated unless 
 to; who makes the record sees to that.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
-from neuro.energy.pricing.account import significant
 from neuro.energy.pricing.placement import PLACED_TERMS
-
-Record = Mapping[str, Any]
+from neuro.energy.reporting.cells import (
+    band,
+    is_measured,
+    joules,
+    labelled,
+    number,
+    percent,
+    quality,
+    ratio,
+    shown,
+    total_band,
+    with_memory,
+)
+from neuro.energy.reporting.document import Document, Record, Table, by_profile
 
 COUNTED = (
     ("spikes", "spikes"),
@@ -23,41 +31,6 @@ COUNTED = (
 """Counts of a layer that people are shown, and what the field calls them."""
 
 NOT_TRAINED = "not trained; --baselines trains it"
-
-
-@dataclass(frozen=True)
-class Table:
-    """A title, a header, rows as long as it, and what is to be known to read them."""
-
-    title: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Document:
-    """A title, lines that say what was counted, tables, and by profile what its totals leave out,
-    what has to be known of it, and its sources."""
-
-    title: str
-    lines: tuple[str, ...]
-    tables: tuple[Table, ...]
-    unpriced: Mapping[str, tuple[str, ...]]
-    excluded: Mapping[str, tuple[str, ...]]
-    notes: Mapping[str, tuple[str, ...]]
-    sources: Mapping[str, tuple[str, ...]]
-
-    @property
-    def lists(self) -> Mapping[str, Mapping[str, tuple[str, ...]]]:
-        """What stands below the tables, by heading and profile; nothing that is empty."""
-        found = {
-            "No price": self.unpriced,
-            "Left out": self.excluded,
-            "Notes": self.notes,
-            "Sources": self.sources,
-        }
-        return {heading: of for heading, of in found.items() if any(of.values())}
 
 
 def document(record: Record) -> Document:
@@ -77,73 +50,6 @@ def document(record: Record) -> Document:
         by_profile(record, "notes"),
         by_profile(record, "citations"),
     )
-
-
-def comparison(record: Record) -> Document:
-    """Return what a comparison of several models says."""
-    runs = record["runs"]
-    rows = [
-        ("checkpoint", *(shown(run["what"].get("checkpoint")) for run in runs)),
-        ("judged by", *(shown(run["measure"]) for run in runs)),
-        ("result", *(quality(run["measure"], run["accuracy"]) for run in runs)),
-        ("parameters", *(number(run["parameters"]) for run in runs)),
-        ("samples counted", *(number(run["what"]["samples"]) for run in runs)),
-        ("time steps", *(number(run["latency"]["steps"]) for run in runs)),
-        *_of_totals(runs),
-    ]
-    for place, profile in enumerate(record["profiles"]):
-        priced = [run["profiles"][place] for run in runs]
-        name = profile["name"]
-        rows.append((f"energy, {name}", *(labelled(each) for each in priced)))
-        rows.append((f"  5 to 95 %, {name}", *(total_band(each) for each in priced)))
-        if any(each.get("ratio") for each in priced):
-            rows.append((f"  over the first, {name}", *(_ratio(each["ratio"]) for each in priced)))
-        rows += _of_memory(name, priced)
-        rows += _above_idle(name, priced)
-    seconds = [run["latency"]["seconds"] for run in runs]
-    if any(each is not None for each in seconds):
-        rows.append(("seconds a sample", *("-" if s is None else f"{s:.2g}" for s in seconds)))
-    names = (run["what"]["run"] for run in runs)
-    note = "Operations and energy of a sample. Energies are estimates of the kind beside them"
-    if any(each is not None for each in seconds):
-        note += "; seconds were measured now, on this machine, one sample at a time"
-    table = Table("Side by side", ("", *names), tuple(rows), f"{note}.")
-    excluded = {
-        f"{run['what']['run']}, {each['name']}": tuple(each["excluded"])
-        for run in runs
-        for each in run["profiles"]
-    }
-    return Document(
-        "Comparison",
-        (),
-        (table,),
-        {},
-        excluded,
-        by_profile(record, "notes"),
-        by_profile(record, "citations"),
-    )
-
-
-def _of_memory(name: str, priced: Sequence[Record]) -> Iterable[tuple[str, ...]]:
-    """Yield totals with the memory model, if a run has one."""
-    if any(each.get("with_memory_pj") for each in priced):
-        yield (f"  with memory, {name}", *(with_memory(each) or "-" for each in priced))
-    if any(each.get("ratio_with_memory") for each in priced):
-        ratios = (_ratio(each["ratio_with_memory"]) for each in priced)
-        yield (f"  with memory over the first, {name}", *ratios)
-
-
-def _above_idle(name: str, priced: Sequence[Record]) -> Iterable[tuple[str, ...]]:
-    """Yield what of a total was above what the machine draws anyway, if it was measured."""
-    found = [each.get("measurement") for each in priced]
-    if any(found):
-        told = (joules(each["above_idle_pj"]["value"]) if each else "-" for each in found)
-        yield (f"  above idle, {name}", *told)
-
-
-def _of_totals(runs: Sequence[Record]) -> Iterable[tuple[str, ...]]:
-    for key, words in COUNTED:
-        yield words, *(number(run["totals"].get(key, 0)) for run in runs)
 
 
 def title(what: Record) -> str:
@@ -210,11 +116,6 @@ def _of_bands(profiles: Sequence[Record]) -> Iterable[str]:
             f"{name}: read from this machine's counters, which hold whole devices; the band is of "
             "the intervals. What idling took is under Notes."
         )
-
-
-def is_measured(profile: Record) -> bool:
-    """Whether a total was read from counters while the network ran."""
-    return profile.get("measurement") is not None
 
 
 def layers(record: Record) -> Table:
@@ -295,7 +196,7 @@ def baselines(record: Record) -> Table:
                     _sides(each["name"], each["priced_by"]),
                     labelled(each),
                     total_band(each),
-                    _ratio(each["ratio"]),
+                    ratio(each["ratio"]),
                 )
             )
     return Table(
@@ -325,13 +226,6 @@ def _learning_rates(baselines: Sequence[Record]) -> str:
 def _sides(name: str, own: str | None) -> str:
     """Return whose prices both sides have, if they are not the same."""
     return name if own in (None, name) else f"{name} beside {own}"
-
-
-def _ratio(ratio: Record | None) -> str:
-    if ratio is None:
-        return "-"
-    value, low, high = (two_digits(ratio[key]) for key in ("value", "low", "high"))
-    return f"{value} ({low} to {high})"
 
 
 def break_even(record: Record) -> Table:
@@ -434,99 +328,3 @@ def unpriced(record: Record) -> Mapping[str, tuple[str, ...]]:
             if each["reason"]:
                 found.setdefault(f"training, {each['name']}", {})[each["reason"]] = None
     return {what: tuple(reasons) for what, reasons in found.items()}
-
-
-def by_profile(record: Record, key: str) -> Mapping[str, tuple[str, ...]]:
-    """Return a list that each profile has."""
-    return {each["name"]: tuple(each[key]) for each in record["profiles"]}
-
-
-def bibtex(sources: Iterable[str]) -> str:
-    """Write sources as BibTeX, each once, by the name and year they begin with."""
-    entries: list[str] = []
-    taken: dict[str, int] = {}
-    for source in dict.fromkeys(sources):
-        year = re.search(r"\b(?:19|20)\d\d\b", source)
-        name = re.match(r"\W*(\w+)", source)
-        key = (name.group(1).lower() if name else "source") + (year.group() if year else "")
-        taken[key] = taken.get(key, 0) + 1
-        key += "" if taken[key] == 1 else chr(ord("a") + taken[key] - 1)
-        lines = [f"@misc{{{key},", f"  title = {{{{{_braced(source)}}}}},"]
-        lines += [f"  year = {{{year.group()}}},"] if year else []
-        entries.append("\n".join([*lines, "}"]))
-    return "\n\n".join(entries)
-
-
-def _braced(text: str) -> str:
-    return re.sub(r"([&%$#_])", r"\\\1", text.replace("{", "(").replace("}", ")"))
-
-
-def labelled(priced: Record) -> str:
-    """Write a total with what it is: an estimate, and of which kind."""
-    if priced["total_pj"] is None:
-        return "no price"
-    if not priced["kind"]:
-        return "nothing of it is priced"
-    return f"{joules(priced['total_pj']['value'])} (estimate, {priced['kind']})"
-
-
-def with_memory(profile: Record) -> str:
-    """Write a total that holds the memory model, too; nothing where there is none."""
-    pj = profile["with_memory_pj"]
-    return "" if pj is None else labelled({"total_pj": pj, "kind": profile["kind"]})
-
-
-def total_band(priced: Record) -> str:
-    """Write the band of a total; a dash where nothing has a price.
-
-    Where no source gives bounds, ends that are the value would look like certainty.
-    """
-    total = priced["total_pj"]
-    if not priced["kind"]:
-        return "-"
-    if total["low"] == total["high"] and not is_measured(priced):
-        return "no bounds published"
-    return band(total)
-
-
-def band(pj: Record) -> str:
-    """Write the ends of a total's band."""
-    return f"{joules(pj['low'])} to {joules(pj['high'])}"
-
-
-def joules(pj: float) -> str:
-    """Write picojoules with two significant digits and a unit."""
-    return significant(pj * 1e-12)
-
-
-def two_digits(value: float) -> str:
-    """Write a number with two significant digits and no exponent."""
-    return f"{float(f'{value:.2g}'):.15g}"
-
-
-def number(value: float | None) -> str:
-    """Write a count: whole from a hundred on, three digits below."""
-    if value is None:
-        return "-"
-    if value >= 100 or value == int(value):
-        return f"{value:,.0f}"
-    return f"{value:.3g}"
-
-
-def percent(share: float | None) -> str:
-    """Write a share with two significant digits, or three from 10 % on."""
-    if share is None:
-        return "-"
-    return f"{100 * share:.{3 if share >= 0.1 else 2}g} %"
-
-
-def quality(measure: str | None, value: float | None) -> str:
-    """Write how well a model does."""
-    if value is None:
-        return "unknown"
-    return f"{value:.2%}" if measure == "accuracy" else f"{value:.4f}"
-
-
-def shown(value: object) -> str:
-    """Write a word, or a dash where there is none."""
-    return "-" if value is None or value == "" else str(value)
