@@ -18,6 +18,8 @@ from neuro.models import MLP, build_model
 STATUS = Path("/proc/self/status")
 CLEAR_REFS = Path("/proc/self/clear_refs")
 Norm = Literal["weight-standardised", "none"]
+WARM_UP = 8
+"""Time steps that have called every kernel: what a process loads once is no part of an update."""
 RECOMPUTE = "+recompute"
 """Follows the name of a rule that recomputes."""
 
@@ -57,7 +59,7 @@ def measure_here(row: Row) -> dict[str, float]:
         frames = _frames(row, timesteps, generator)
         rule.learn(frames, timesteps, targets, generator=generator)
 
-    update(2)
+    update(WARM_UP)
     for parameter in [*network.parameters(), *rule.parameters()]:
         parameter.grad = None
     gc.collect()

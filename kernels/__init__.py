@@ -11,7 +11,12 @@ from neuro.kernels.delayed_message.operands import DelayedMessage
 from neuro.kernels.dispatch import Choice, Explanation, KernelError, Op, choose
 from neuro.kernels.dispatch import explain as _explain
 from neuro.kernels.event_conv2d.op import EVENT_CONV2D, event_conv2d
-from neuro.kernels.event_linear.op import EVENT_LINEAR, add_event_gradient, event_linear
+from neuro.kernels.event_linear.op import (
+    EVENT_LINEAR,
+    add_event_gradient,
+    event_gradient,
+    event_linear,
+)
 from neuro.kernels.lif.op import LIF, lif
 from neuro.kernels.noise.op import NOISE, noise
 from neuro.kernels.noise.stream import NoiseStream
@@ -26,7 +31,12 @@ from neuro.kernels.relational_spmm.op import (
     relational_pna,
     relational_spmm,
 )
-from neuro.kernels.three_factor.op import THREE_FACTOR, three_factor, three_factor_gradient
+from neuro.kernels.three_factor.op import (
+    THREE_FACTOR,
+    three_factor,
+    three_factor_gradient,
+    three_factor_into,
+)
 
 OPS: dict[str, Op[Any]] = {
     op.name: op
@@ -68,6 +78,7 @@ __all__ = [
     "count_arrivals",
     "delayed_message",
     "event_conv2d",
+    "event_gradient",
     "event_linear",
     "explain",
     "lif",
@@ -80,5 +91,6 @@ __all__ = [
     "relational_spmm",
     "three_factor",
     "three_factor_gradient",
+    "three_factor_into",
     "unpack_spikes",
 ]

@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,19 @@ def flat(tensor: torch.Tensor) -> NDArray[np.floating]:
         tensor = tensor.detach()
     array: NDArray[np.floating] = tensor.view(-1).numpy()
     return array
+
+
+@cache
+def nothing(dtype: torch.dtype) -> NDArray[np.floating]:
+    """Return the empty array that stands for a tensor a kernel does without."""
+    return flat(torch.empty(0, dtype=dtype))
+
+
+@lru_cache(maxsize=256)
+def constants(dtype: torch.dtype, *numbers: float) -> tuple[Any, ...]:
+    """Return numbers as a kernel of this dtype takes them: of its own precision."""
+    number = np.float32 if dtype == torch.float32 else np.float64
+    return tuple(number(each) for each in numbers)
 
 
 def share_out(kernel: Callable[..., Any], operands: Sequence[Any], rows: int, elements: int) -> int:

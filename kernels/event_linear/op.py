@@ -146,14 +146,40 @@ def event_linear(spikes: Tensor, weight: Tensor, bias: Tensor | None = None) -> 
     return currents.reshape(*spikes.shape[:-1], len(weight))
 
 
-def add_event_gradient(total: Tensor, of_currents: Tensor, spikes: Tensor) -> None:
-    """Add the gradient of a dense synapse's weight, from spikes, in place; for online learning.
+def event_gradient(of_currents: Tensor, spikes: Tensor) -> Tensor:
+    """Return the gradient of a dense synapse's weight, from spikes; for online learning.
 
     ::
 
-        total += sum_b of_currents_b spikes_b^T
+        sum_b of_currents_b spikes_b^T
 
     On events or densely as :func:`event_linear`; nothing is recorded.
+
+    Args:
+        of_currents: gradient of the currents, ``[B, N_out]``.
+        spikes: ``[B, N_in]``.
+
+    Returns:
+        ``[N_out, N_in]``.
+
+    Raises:
+        ValueError: shapes, dtypes or devices do not fit.
+        KernelError: ``NEURO_KERNELS`` asks for an implementation that cannot serve this call.
+    """
+    if spikes.dim() != 2 or of_currents.dim() != 2 or len(spikes) != len(of_currents):
+        raise ValueError(
+            f"event_gradient: gradient of the currents {tuple(of_currents.shape)} and spikes "
+            f"{tuple(spikes.shape)} do not fit"
+        )
+    check_kinds("event_gradient", spikes, of_currents, None)
+    gradient: Tensor = _GRADIENT(of_currents, spikes)
+    return gradient
+
+
+def add_event_gradient(total: Tensor, of_currents: Tensor, spikes: Tensor) -> None:
+    """Add what :func:`event_gradient` returns, in place::
+
+        total += sum_b of_currents_b spikes_b^T
 
     Args:
         total: ``[N_out, N_in]``, contiguous.
@@ -236,10 +262,21 @@ def _event_linear(spikes: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor
     return _currents(spikes, weight, bias)
 
 
-@torch.library.custom_op("neuro::event_linear_weight_gradient", mutates_args=())
-def _weight_gradient(of_currents: Tensor, spikes: Tensor) -> Tensor:
+def _gradient(of_currents: Tensor, spikes: Tensor) -> Tensor:
     functions = _serving(weight_cost, spikes, of_currents.shape[1])
     return functions.weight_gradient(of_currents, spikes)
+
+
+def _like_weight(of_currents: Tensor, spikes: Tensor) -> Tensor:
+    return spikes.new_empty(of_currents.shape[1], spikes.shape[1])
+
+
+# The one has no derivative and says so, the other takes place where none is asked for.
+_weight_gradient = torch.library.custom_op(
+    "neuro::event_linear_weight_gradient", _gradient, mutates_args=()
+)
+_weight_gradient.register_fake(_like_weight)
+_GRADIENT = UnrecordedOp("neuro::event_gradient", _gradient, _like_weight)
 
 
 def _add_gradient(total: Tensor, of_currents: Tensor, spikes: Tensor) -> None:
@@ -259,11 +296,6 @@ _ADD_GRADIENT = UnrecordedOp(
 @_event_linear.register_fake
 def _(spikes: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return spikes.new_empty(len(spikes), len(weight))
-
-
-@_weight_gradient.register_fake
-def _(of_currents: Tensor, spikes: Tensor) -> Tensor:
-    return spikes.new_empty(of_currents.shape[1], spikes.shape[1])
 
 
 def _setup(ctx: Any, inputs: Any, output: Any) -> None:

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from neuro.kernels.compiled import flat, share_out
+from neuro.kernels.compiled import constants, flat, nothing, share_out
 from neuro.kernels.lif.cpu_fields import at, part
 from neuro.kernels.lif.fields import rows_by_neuron
 from neuro.kernels.lif.variant import PARAMETERS, Gradients, Outputs, Variant
@@ -345,12 +345,16 @@ class _Layout:
         share_out(kernel, operands, len(self.edges), self.steps * self.neurons)
 
 
+def _flat(tensor: Tensor) -> Array:
+    return flat(tensor) if tensor.numel() else nothing(tensor.dtype)
+
+
 def _states(tensors: Sequence[Tensor]) -> list[Array]:
     """Return states as arrays; one number for all neurons, expanded, as an array of one."""
     arrays = []
     for tensor in tensors:
         one = tensor.numel() > 1 and not any(tensor.stride())
-        arrays.append(flat(tensor.as_strided((1,), (1,)) if one else tensor.contiguous()))
+        arrays.append(_flat(tensor.as_strided((1,), (1,)) if one else tensor.contiguous()))
     return arrays
 
 
@@ -389,12 +393,6 @@ def _edges(neurons: int, period: int, rows_in_cache: int, threads: int) -> tuple
     return edges, int((edges[:, 1] - edges[:, 0]).max(initial=0))
 
 
-@lru_cache(maxsize=256)
-def _constants(dtype: torch.dtype, *numbers: float) -> tuple[Any, ...]:
-    number = np.float32 if dtype == torch.float32 else np.float64
-    return tuple(number(each) for each in numbers)
-
-
 def forward(
     currents: Tensor,
     potential: Tensor,
@@ -417,12 +415,12 @@ def forward(
     operands = (
         layout.sequence(currents),
         *_states(before),
-        *map(flat, after),
+        *map(_flat, after),
         layout.parameters,
         layout.period,
         layout.sequence(spikes),
         layout.edges,
-        *_constants(currents.dtype, 0, 1),
+        *constants(currents.dtype, 0, 1),
     )
     layout.share_out(kernel, operands)
     if not layout.steps:
@@ -458,7 +456,7 @@ def backward(
     operands = (
         layout.sequence(gradients.spikes),
         *_states(gradients[1:]),
-        *map(flat, to_state),
+        *map(_flat, to_state),
         layout.sequence(currents),
         *_states((potential, synaptic, adaptation)),
         layout.parameters,
@@ -467,7 +465,7 @@ def backward(
         _two_dimensional(to_parameters) if of_parameters else np.empty((0, 0), np.float32),
         layout.edges,
         layout.widest,
-        *_constants(currents.dtype, *coefficients(variant.surrogate, variant.sharpness), 0, 1),
+        *constants(currents.dtype, *coefficients(variant.surrogate, variant.sharpness), 0, 1),
     )
     layout.share_out(kernel, operands)
     if not layout.steps:

@@ -10,10 +10,11 @@ from typing import Any
 import numba
 import numpy as np
 import torch
+from numba.np.numpy_support import carray
 from numpy.typing import NDArray
 from torch import Tensor
 
-from neuro.kernels.compiled import flat, share_out
+from neuro.kernels.compiled import constants, flat, nothing, share_out
 from neuro.kernels.lif.cpu_fields import at, part
 from neuro.kernels.lif.fields import rows_by_neuron
 from neuro.kernels.lif.variant import Variant
@@ -23,6 +24,7 @@ from neuro.kernels.online_step.operands import Injection, Layer, OnlineStep
 from neuro.kernels.surrogates import coefficients
 from neuro.kernels.surrogates.cpu import KINDS, derivative
 from neuro.kernels.team import spread
+from neuro.kernels.vectors import pointer
 
 Array = NDArray[Any]
 
@@ -42,7 +44,9 @@ def _kernel(
     drawing: bool,
     before_firing: bool,
     keep_spikes: bool,
+    double: bool,
 ) -> Any:
+    dtype = np.float64 if double else np.float32
     after_firing = noisy and not before_firing
     moved = noisy and before_firing
     quarters = 4 if drawing else 1
@@ -50,15 +54,16 @@ def _kernel(
 
     @numba.njit(nogil=True, cache=True, error_model="numpy")
     def run(
-        currents: Array,  # [B * n], and so all down to `kept`; states change in place
-        potential: Array,
-        synaptic_current: Array,
-        adaptation: Array,
-        trace: Array,
-        filtered: Array,  # the first stage of a trace of two
-        emitted: Array,
-        factor: Array,
-        kept: Array,
+        current_at: int,  # address of [B * n], and so all down to `kept_at`; states change in place
+        potential_at: int,
+        synaptic_at: int,
+        adaptation_at: int,
+        trace_at: int,
+        filtered_at: int,  # the first stage of a trace of two
+        emitted_at: int,
+        factor_at: int,
+        kept_at: int,
+        size: int,
         parameters: Any,
         period: int,
         given: Array,  # [B * n], noise that is not drawn here
@@ -81,10 +86,19 @@ def _kernel(
     ) -> int:
         if threads > 1:
             return spread(parallel, threads)
+        currents = carray(pointer(current_at), (size,), dtype)
+        potential = carray(pointer(potential_at), (size,), dtype)
+        synaptic_current = carray(pointer(synaptic_at), (size,), dtype)
+        adaptation = carray(pointer(adaptation_at), (size,), dtype)
+        trace = carray(pointer(trace_at), (size,), dtype)
+        filtered = carray(pointer(filtered_at), (size,), dtype)
+        emitted = carray(pointer(emitted_at), (size,), dtype)
+        factor = carray(pointer(factor_at), (size,), dtype)
+        kept = carray(pointer(kept_at), (size,), dtype)
         words = np.empty((4, RUN), np.uint32)
         drawn = np.empty((4, RUN), np.float32)
-        distance = np.empty(longest, currents.dtype)
-        fired = np.empty(longest, currents.dtype)
+        distance = np.empty(longest, dtype)
+        fired = np.empty(longest, dtype)
         count = 0
         length = (neurons + quarters - 1) // quarters
         for sample in range(first, last):
@@ -193,8 +207,7 @@ def online_step(
 ) -> OnlineStep:
     """Advance the layer, whose states change in place."""
     emitted, factor = torch.empty_like(current), torch.empty_like(current)
-    absent = current.new_empty(0)
-    kept = torch.empty_like(current) if keep_spikes else absent
+    kept = torch.empty_like(current) if keep_spikes else current.new_empty(0)
     neurons = current.shape[1:].numel()
     rows, period = layer.parameters, max(neurons, 1)
     if rows.dim() > 1:
@@ -212,33 +225,33 @@ def online_step(
         injection is not None and isinstance(injection.noise, NoiseStream),
         injection is not None and injection.before_firing,
         keep_spikes,
+        current.dtype == torch.float64,
     )
     tensors = (
         current,
         layer.membrane_potential,
         layer.synaptic_current,
         layer.adaptation,
-        stages[-1] if stages else absent,
-        stages[0] if len(stages) > 1 else absent,
+        stages[-1] if stages else None,
+        stages[0] if len(stages) > 1 else None,
         emitted,
         factor,
         kept,
     )
-    nothing = flat(absent)
-    where: tuple[Any, ...] = (nothing, nothing, 0, 0, _NO_KEYS, True)
-    cost = current.numel()
+    addresses = (0 if each is None else each.data_ptr() for each in tensors)
+    none = nothing(current.dtype)
+    where: tuple[Any, ...] = (none, none, 0, 0, _NO_KEYS, True)
+    size = cost = current.numel()
     if injection is not None:
         noise, strength = injection.noise, flat(injection.strength)
         if isinstance(noise, NoiseStream):
             cost *= COST
             keys, gaussian = keys_of(noise), noise.kind == "gaussian"
-            where = (nothing, strength, noise.step, noise.layer, keys, gaussian)
+            where = (none, strength, noise.step, noise.layer, keys, gaussian)
         else:
             where = (flat(noise), strength, 0, 0, _NO_KEYS, True)
-    number = np.float32 if current.dtype == torch.float32 else np.float64
     sharpness = coefficients(variant.surrogate, variant.sharpness)
-    constants = (number(each) for each in (scale, gain, *sharpness, 0, 1))
-    arrays = [flat(each) if each.numel() else nothing for each in tensors]
-    operands = (*arrays, rows.numpy(), period, *where, neurons, *constants)
+    numbers = constants(current.dtype, scale, gain, *sharpness, 0, 1)
+    operands = (*addresses, size, rows.numpy(), period, *where, neurons, *numbers)
     total = share_out(kernel, operands, current.shape[0], cost) if cost else 0
     return OnlineStep(emitted, factor, kept, torch.tensor(total))

@@ -138,14 +138,11 @@ def online_step(
         KernelError: ``NEURO_KERNELS`` asks for an implementation that cannot serve this call.
     """
     drawn = noise if isinstance(noise, Tensor) else None
-    states = {
-        "membrane_potential": membrane_potential,
-        "synaptic_current": synaptic_current,
-        "adaptation": adaptation,
-        "noise": drawn,
-        **{f"traces[{k}]": each for k, each in enumerate(traces)},
-    }
-    _check(current, states, surrogate)
+    _check(
+        current,
+        [current, membrane_potential, synaptic_current, adaptation, drawn, *traces],
+        surrogate,
+    )
     stages = 1 if synaptic_current is None else 2
     if len(traces) not in (0, stages):
         raise ValueError(f"online_step: {len(traces)} traces, this layer has {stages} or none")
@@ -191,29 +188,36 @@ def online_step(
     return OnlineStep(*cast(tuple[Tensor, Tensor, Tensor, Tensor], found))
 
 
-def _check(current: Tensor, others: dict[str, Tensor | None], surrogate: str) -> None:
-    expected = (current.shape, current.dtype, current.device)
-    if current.dtype not in DTYPES or current.dim() < 1:
+_TOLD = ("current", "membrane_potential", "synaptic_current", "adaptation", "noise", "traces")
+
+
+def _check(current: Tensor, tensors: Sequence[Tensor | None], surrogate: str) -> None:
+    """Check tensors, which are those of ``_TOLD``."""
+    shape, dtype, device = current.shape, current.dtype, current.device
+    if dtype not in DTYPES or current.dim() < 1:
         raise ValueError(
-            f"online_step: current must be float32 or float64 [B, ...], got {current.dtype} "
-            f"{tuple(current.shape)}"
+            f"online_step: current must be float32 or float64 [B, ...], got {dtype} {tuple(shape)}"
         )
     if surrogate not in DERIVATIVES:
         raise ValueError(
             f"online_step: unknown surrogate {surrogate!r}; has {', '.join(DERIVATIVES)}"
         )
-    for name, tensor in {"current": current, **others}.items():
+    for place, tensor in enumerate(tensors):
         if tensor is None:
             continue
-        if (tensor.shape, tensor.dtype, tensor.device) != expected:
+        fits = tensor.shape == shape and tensor.dtype == dtype and tensor.device == device
+        if fits and tensor.is_contiguous() and not tensor.requires_grad:
+            continue
+        last = len(_TOLD) - 1
+        name = _TOLD[place] if place < last else f"{_TOLD[last]}[{place - last}]"
+        if not fits:
             raise ValueError(
                 f"online_step: {name} is {tuple(tensor.shape)} {tensor.dtype} on {tensor.device}, "
-                f"current is {tuple(current.shape)} {current.dtype} on {current.device}"
+                f"current is {tuple(shape)} {dtype} on {device}"
             )
         if not tensor.is_contiguous():
             raise ValueError(f"online_step: {name} is not contiguous; call .contiguous() on it")
-        if tensor.requires_grad:
-            raise ValueError(f"online_step: {name} needs a gradient, but nothing is recorded here")
+        raise ValueError(f"online_step: {name} needs a gradient, but nothing is recorded here")
 
 
 def _check_noise(

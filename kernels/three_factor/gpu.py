@@ -46,6 +46,7 @@ def _fill(
     samples,
     neurons,
     OUTPUTS: tl.constexpr,
+    ADD: tl.constexpr,
     B: tl.constexpr,
     N: tl.constexpr,
     ACC: tl.constexpr,
@@ -55,7 +56,10 @@ def _fill(
     gain = tl.load(numbers)
     tile = _delta(projection, error, factor, gain, b, i, samples, neurons, OUTPUTS, B, N, ACC)
     mask = (b < samples)[:, None] & (i < neurons)[None, :]
-    tl.store(delta + b[:, None] * neurons + i[None, :], tile, mask=mask)
+    where = delta + b[:, None] * neurons + i[None, :]
+    if ADD:
+        tile += tl.load(where, mask=mask, other=0.0)
+    tl.store(where, tile, mask=mask)
 
 
 @triton.jit
@@ -105,6 +109,14 @@ def _working(tensor: Tensor) -> tl.dtype:
 def three_factor(projection: Tensor, error: Tensor, factor: Tensor, gain: float) -> Tensor:
     """Return delta ``(B, n)``."""
     delta = torch.empty_like(factor)
+    into(delta, projection, error, factor, gain, add=False)
+    return delta
+
+
+def into(
+    delta: Tensor, projection: Tensor, error: Tensor, factor: Tensor, gain: float, add: bool
+) -> None:
+    """Write delta ``(B, n)``, or add it."""
     (samples, outputs), neurons = error.shape, projection.shape[1]
     if delta.numel():
         _fill[(triton.cdiv(samples, _SAMPLES), triton.cdiv(neurons, _NEURONS))](
@@ -116,11 +128,11 @@ def three_factor(projection: Tensor, error: Tensor, factor: Tensor, gain: float)
             samples,
             neurons,
             OUTPUTS=outputs,
+            ADD=add,
             B=_SAMPLES,
             N=_NEURONS,
             ACC=_working(factor),
         )
-    return delta
 
 
 def three_factor_gradient(

@@ -16,6 +16,18 @@ class _Delta(Protocol):
     ) -> Tensor: ...
 
 
+class _Into(Protocol):
+    def __call__(
+        self,
+        delta: Tensor,
+        projection: Tensor,
+        error: Tensor,
+        factor: Tensor,
+        gain: float,
+        add: bool,
+    ) -> None: ...
+
+
 class _Gradient(Protocol):
     def __call__(
         self,
@@ -33,25 +45,26 @@ class Functions(NamedTuple):
     """What one implementation offers."""
 
     delta: _Delta
+    into: _Into
     gradient: _Gradient
 
 
 def _reference() -> Functions:
-    from neuro.kernels.three_factor.reference import three_factor, three_factor_gradient
+    from neuro.kernels.three_factor.reference import into, three_factor, three_factor_gradient
 
-    return Functions(three_factor, three_factor_gradient)
+    return Functions(three_factor, into, three_factor_gradient)
 
 
 def _numba() -> Functions:
-    from neuro.kernels.three_factor.cpu import three_factor, three_factor_gradient
+    from neuro.kernels.three_factor.cpu import into, three_factor, three_factor_gradient
 
-    return Functions(three_factor, three_factor_gradient)
+    return Functions(three_factor, into, three_factor_gradient)
 
 
 def _triton() -> Functions:
-    from neuro.kernels.three_factor.gpu import three_factor, three_factor_gradient
+    from neuro.kernels.three_factor.gpu import into, three_factor, three_factor_gradient
 
-    return Functions(three_factor, three_factor_gradient)
+    return Functions(three_factor, into, three_factor_gradient)
 
 
 THREE_FACTOR: Op[Any] = Op(
@@ -87,6 +100,37 @@ def three_factor(projection: Tensor, error: Tensor, factor: Tensor, *, gain: flo
     _check("three_factor", projection, error, factor)
     delta = cast(Tensor, _DELTA(projection, error, factor.flatten(1), float(gain)))
     return delta.view(factor.shape)
+
+
+def three_factor_into(
+    delta: Tensor,
+    projection: Tensor,
+    error: Tensor,
+    factor: Tensor,
+    *,
+    gain: float = 1.0,
+    add: bool = False,
+) -> None:
+    """Write what :func:`three_factor` returns where it is wanted, or add it to what is there.
+
+    Args:
+        delta: of ``factor``'s shape, contiguous; changed in place.
+        projection, error, factor, gain: as for :func:`three_factor`.
+        add: add, else overwrite.
+
+    Raises:
+        ValueError: shapes, dtypes or devices do not fit, or a tensor is not contiguous.
+        KernelError: ``NEURO_KERNELS`` asks for an implementation that cannot serve this call.
+    """
+    _check("three_factor_into", projection, error, factor)
+    kind = (delta.dtype, delta.device) == (factor.dtype, factor.device)
+    if delta.shape != factor.shape or not kind or not delta.is_contiguous():
+        raise ValueError(
+            f"three_factor_into: delta {tuple(delta.shape)} {delta.dtype} on {delta.device} must "
+            f"be contiguous and like factor, {tuple(factor.shape)} {factor.dtype} on "
+            f"{factor.device}"
+        )
+    _INTO(delta.flatten(1), projection, error, factor.flatten(1), float(gain), add)
 
 
 def three_factor_gradient(
@@ -161,6 +205,13 @@ def _delta(projection: Tensor, error: Tensor, factor: Tensor, gain: float) -> Te
     return found
 
 
+def _into(
+    delta: Tensor, projection: Tensor, error: Tensor, factor: Tensor, gain: float, add: bool
+) -> None:
+    functions = choose(THREE_FACTOR, error.device, error.dtype).function
+    functions.into(delta, projection, error, factor, gain, add)
+
+
 def _gradient(
     projection: Tensor,
     error: Tensor,
@@ -183,6 +234,7 @@ def _nothing(*_: Any) -> None:
 
 
 _DELTA = UnrecordedOp("neuro::three_factor", _delta, _like_factor)
+_INTO = UnrecordedOp("neuro::three_factor_into", _into, _nothing, mutates_args=("delta",))
 _GRADIENT = UnrecordedOp(
     "neuro::three_factor_gradient", _gradient, _nothing, mutates_args=("weight_sum", "bias_sum")
 )

@@ -11,6 +11,15 @@ def three_factor(projection: Tensor, error: Tensor, factor: Tensor, gain: float)
 
 
 @torch.no_grad()
+def into(
+    delta: Tensor, projection: Tensor, error: Tensor, factor: Tensor, gain: float, add: bool
+) -> None:
+    """Write delta ``(B, n)``, or add it."""
+    found = three_factor(projection, error, factor, gain)
+    delta.add_(found) if add else delta.copy_(found)
+
+
+@torch.no_grad()
 def three_factor_gradient(
     projection: Tensor,
     error: Tensor,

@@ -5,7 +5,7 @@ from typing import NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
-from neuro.kernels import three_factor
+from neuro.kernels import three_factor, three_factor_into
 
 
 class SentBack(NamedTuple):
@@ -34,6 +34,12 @@ class SentThrough(NamedTuple):
         """Return ``delta``, of the factor's shape."""
         projection, error, _ = self.sent
         return three_factor(projection, error.contiguous(), self.factor, gain=self.gain)
+
+    def write_into(self, delta: Tensor, *, add: bool = False) -> None:
+        """Write the same where it is wanted, contiguous, or add it to what is there."""
+        projection, error, _ = self.sent
+        error = error.contiguous()
+        three_factor_into(delta, projection, error, self.factor, gain=self.gain, add=add)
 
 
 def write_out(credit: Tensor | SentBack | SentThrough) -> Tensor:

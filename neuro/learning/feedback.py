@@ -174,9 +174,10 @@ class MomentumFeedback(Feedback):
     def _step(self) -> float:
         """Count an update and return its ``1 - lam_k``."""
         self.updates += 1
+        if not self.ramp:
+            return 1 - self.momentum
         count = int(self.updates)
-        momentum = min(self.momentum, count / (count + self.ramp)) if self.ramp else self.momentum
-        return 1 - momentum
+        return 1 - min(self.momentum, count / (count + self.ramp))
 
     def _add(self, noise: LayerNoise, outputs: Tensor, *, keep: float, factor: float) -> None:
         factor /= noise.samples

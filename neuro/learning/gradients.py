@@ -1,16 +1,17 @@
 """Where the gradients of a batch gather before they reach the parameters."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from neuro.kernels import add_event_gradient, three_factor_gradient
+from neuro.kernels import add_event_gradient, event_gradient, three_factor_gradient
 from neuro.layers import Linear, Network, Synapse
 from neuro.learning.credit import SentThrough, write_out
 from neuro.learning.signals import classify_signals
+from neuro.learning.waiting import WaitingSteps
 
-_WAITING_BYTES = 3 << 20
+_WAITING_BYTES = 7 << 19
 """Frames, currents and errors of one synapse that wait for a product, at most."""
 _WORTH_WAITING = 1 << 18
 """Weights of a synapse from which on one product of several steps beats several, copies and all."""
@@ -26,7 +27,7 @@ class _Synaptic:
     activity_scale: float
     weight_sum: Tensor | None = None
     bias_sum: Tensor | None = None
-    waiting: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    waiting: WaitingSteps | None = None
 
 
 class GradientSums:
@@ -84,15 +85,13 @@ class GradientSums:
         if room == 1 and not may_wait:
             self._add_product(entry, delta, activity)
             return
-        waiting = entry.waiting
-        if waiting and activity is waiting[-1][1]:
-            waiting[-1] = (waiting[-1][0] + write_out(delta), activity)
-            return
-        if len(waiting) >= room:
+        if entry.waiting is None:
+            entry.waiting = WaitingSteps(room)
+        elif not entry.waiting.have_room(activity):
             self._flush(entry)
-        waiting.append((write_out(delta), activity if may_wait else activity.clone()))
+        entry.waiting.add(delta, activity, copy=not may_wait)
         # Full: the next frame need not exist beside these. One alone may be a constant image.
-        if len(waiting) == room > 1:
+        if len(entry.waiting) == room > 1:
             self._flush(entry)
 
     def frames_at_once(self, frame: Tensor) -> int:
@@ -119,14 +118,11 @@ class GradientSums:
             bias = entry.synapse.bias
             if entry.bias_sum is not None and bias is not None and bias.requires_grad:
                 _deliver(bias, entry.bias_sum)
-            entry.weight_sum = entry.bias_sum = None
+            entry.weight_sum = entry.bias_sum = entry.waiting = None
 
     def _flush(self, entry: _Synaptic) -> None:
-        if not entry.waiting:
-            return
-        deltas, activities = zip(*entry.waiting, strict=True)
-        entry.waiting.clear()
-        self._add_product(entry, _joined(deltas), _joined(activities), from_events=True)
+        if entry.waiting is not None and len(entry.waiting):
+            self._add_product(entry, *entry.waiting.take(), from_events=True)
 
     def _add_product(
         self,
@@ -137,12 +133,17 @@ class GradientSums:
         from_events: bool = False,
     ) -> None:
         synapse = entry.synapse
-        if entry.weight_sum is None:
-            entry.weight_sum = torch.zeros_like(entry.weight)
-            if synapse.bias is not None:
-                entry.bias_sum = torch.zeros_like(synapse.bias)
-        dense = _is_dense(synapse)
-        if dense and isinstance(delta, SentThrough):
+        if entry.bias_sum is None and synapse.bias is not None:
+            entry.bias_sum = torch.zeros_like(synapse.bias)
+        if not _is_dense(synapse):
+            delta = write_out(delta)
+            product = synapse.weight_gradient(delta, activity)
+            entry.weight_sum = (
+                product if entry.weight_sum is None else entry.weight_sum.add_(product)
+            )
+        elif isinstance(delta, SentThrough):
+            if entry.weight_sum is None:
+                entry.weight_sum = torch.zeros_like(entry.weight)
             three_factor_gradient(
                 delta.sent.projection,
                 delta.sent.error.contiguous(),
@@ -153,13 +154,14 @@ class GradientSums:
                 gain=delta.gain,
             )
             return
-        delta = write_out(delta)
-        if dense and from_events:
+        elif entry.weight_sum is None:
+            entry.weight_sum = (
+                event_gradient(delta, activity) if from_events else delta.t() @ activity
+            )
+        elif from_events:
             add_event_gradient(entry.weight_sum, delta, activity)
-        elif dense:
-            entry.weight_sum.addmm_(delta.t(), activity)
         else:
-            entry.weight_sum.add_(synapse.weight_gradient(delta, activity))
+            entry.weight_sum.addmm_(delta.t(), activity)
         if entry.bias_sum is not None:
             entry.bias_sum.add_(synapse.bias_gradient(delta))
 
@@ -174,25 +176,6 @@ def _room(entry: _Synaptic, activity: Tensor) -> int:
         return 1
     numbers = activity.numel() + 2 * len(activity) * len(entry.weight)
     return max(_WAITING_BYTES // max(numbers * activity.element_size(), 1), 1)
-
-
-def _joined(frames: tuple[Tensor, ...]) -> Tensor:
-    first = frames[0]
-    if len(frames) == 1:
-        return first
-    if all(_lies_at(frame, first, place) for place, frame in enumerate(frames)):
-        return first.as_strided((len(frames) * len(first), *first.shape[1:]), first.stride())
-    return torch.cat(frames)
-
-
-def _lies_at(frame: Tensor, first: Tensor, place: int) -> bool:
-    """Tell whether a frame is the one so many places after the first in one block of memory."""
-    return (
-        frame.untyped_storage().data_ptr() == first.untyped_storage().data_ptr()
-        and frame.storage_offset() == first.storage_offset() + place * first.numel()
-        and frame.shape == first.shape
-        and frame.is_contiguous()
-    )
 
 
 def _deliver(effective: Tensor, gradient: Tensor) -> None:

@@ -25,16 +25,26 @@ class Objective(NamedTuple):
     def losses(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return ``L[t]`` for each sample, ``(B, m), (B,) -> (B,)``; differentiable."""
         cross_entropy = functional.cross_entropy(logits, targets, reduction="none")
-        squares = (logits - _one_hot(logits, targets)).square().mean(1)
-        mixed = (1 - self.mse_weight) * cross_entropy + self.mse_weight * squares
-        return mixed / self.timesteps
+        return self._mixed(cross_entropy, logits - _one_hot(logits, targets))
 
     def errors(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return ``e[t]`` for each sample, ``(B, m), (B,) -> (B, m)``."""
+        return self.at(logits, targets)[1]
+
+    def at(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return ``L[t]`` and ``e[t]`` for each sample, ``(B,)`` and ``(B, m)``."""
         wanted = _one_hot(logits, targets)
-        entropy_part = (1 - self.mse_weight) * (torch.softmax(logits, 1) - wanted)
-        square_part = self.mse_weight * 2 / logits.shape[1] * (logits - wanted)
-        return (entropy_part + square_part) / self.timesteps
+        distance = logits - wanted
+        log_probability = torch.log_softmax(logits, 1)
+        cross_entropy = functional.nll_loss(log_probability, targets, reduction="none")
+        weight = self.mse_weight
+        errors = log_probability.exp().sub_(wanted).mul_((1 - weight) / self.timesteps)
+        errors.add_(distance, alpha=2 * weight / (logits.shape[1] * self.timesteps))
+        return self._mixed(cross_entropy, distance), errors
+
+    def _mixed(self, cross_entropy: Tensor, distance: Tensor) -> Tensor:
+        squares = distance.square().mean(1)
+        return torch.lerp(cross_entropy, squares, self.mse_weight) / self.timesteps
 
 
 def _one_hot(logits: Tensor, targets: Tensor) -> Tensor:

@@ -166,11 +166,11 @@ class OnlineRule(LearningRule):
         seen = 0
         for index, x in enumerate(in_blocks(chain([first], frames), room, ready)):
             record = forward.step(x, self.perturbation(index))
-            error = objective.errors(record.logits, targets)
+            losses, error = objective.at(record.logits, targets)
             moment = Moment(index, timesteps, record, error, targets, objective)
             self._assign(forward, moment)
             self.conclude(moment)
-            loss = loss.to(error) + objective.losses(record.logits, targets).mean()
+            loss = loss.to(error) + losses.mean()
             logits = record.logits if index == 0 else logits + record.logits
             for name, count in record.spike_counts.items():
                 rate = count / record.factors[name].numel()

@@ -5,6 +5,7 @@ import torch
 
 from neuro.layers import Linear, Network, Node, ScaledWSLinear, Spiking
 from neuro.learning import gradients
+from neuro.learning.credit import SentBack, SentThrough
 from neuro.learning.gradients import GradientSums, add_gradient
 from neuro.neurons import LIF
 
@@ -61,6 +62,29 @@ def test_an_activity_that_comes_again_gives_the_same_sum() -> None:
         sums.deposit()
         found.append(net.nodes["first"].weight.grad)
     torch.testing.assert_close(found[0], found[1])
+
+
+def test_errors_sent_back_are_the_same_written_out() -> None:
+    for same in (True, False):
+        found = []
+        activities = [draws(5, 4)] * 3 if same else list(draws(3, 5, 4))
+        factors, errors, projection = draws(3, 5, 6), draws(3, 5, 2), draws(2, 6)
+        for written in (True, False):
+            for may_wait in (True, False):
+                net = network()
+                sums = GradientSums(net)
+                for error, factor, activity in zip(errors, factors, activities, strict=True):
+                    sent = SentThrough(SentBack(projection, error, (6,)), factor, 0.5)
+                    sums.add(
+                        "first",
+                        sent.written_out() if written else sent,
+                        activity,
+                        may_wait=may_wait,
+                    )
+                sums.deposit()
+                found.append((net.nodes["first"].weight.grad, net.nodes["first"].bias.grad))
+        for other in found[1:]:
+            torch.testing.assert_close(found[0], other)
 
 
 def test_deposits_add_up_and_start_again_from_zero() -> None:
