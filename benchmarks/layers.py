@@ -89,7 +89,7 @@ def layers(
     timesteps: int = 32,
     batch_size: int = 128,
     neurons: int = 1024,
-    rounds: int = 30,
+    rounds: int = 100,
     warm_up: int = 3,
     threads: int = 2,
     results: Path | None = None,
