@@ -153,7 +153,7 @@ def event_conv2d(
             f"event_conv2d: bias is {tuple(bias.shape)}, expected ({len(weight)},), one number "
             "for each channel of the currents"
         )
-    check_kinds("event_conv2d", spikes, weight, bias)
+    check_kinds("event_conv2d", spikes, weight=weight, bias=bias)
     if is_plain_call(spikes, weight, bias):
         return _currents(spikes, weight, bias, geometry)
     currents: Tensor = _event_conv2d(spikes, weight, bias, *geometry)

@@ -171,7 +171,7 @@ def event_gradient(of_currents: Tensor, spikes: Tensor) -> Tensor:
             f"event_gradient: gradient of the currents {tuple(of_currents.shape)} and spikes "
             f"{tuple(spikes.shape)} do not fit"
         )
-    check_kinds("event_gradient", spikes, of_currents, None)
+    check_kinds("event_gradient", spikes, of_currents=of_currents)
     gradient: Tensor = _GRADIENT(of_currents, spikes)
     return gradient
 
@@ -201,7 +201,7 @@ def add_event_gradient(total: Tensor, of_currents: Tensor, spikes: Tensor) -> No
             f"add_event_gradient: {len(spikes)} rows of spikes, {len(of_currents)} of gradients; "
             "total must be contiguous"
         )
-    check_kinds("add_event_gradient", spikes, total, of_currents)
+    check_kinds("add_event_gradient", spikes, total=total, of_currents=of_currents)
     _ADD_GRADIENT(total, of_currents, spikes)
 
 
@@ -216,14 +216,14 @@ def _check(spikes: Tensor, weight: Tensor, bias: Tensor | None) -> None:
             f"event_linear: bias is {tuple(bias.shape)}, expected ({len(weight)},), one number "
             "for each row of the weight"
         )
-    check_kinds("event_linear", spikes, weight, bias)
+    check_kinds("event_linear", spikes, weight=weight, bias=bias)
 
 
-def check_kinds(op: str, spikes: Tensor, weight: Tensor, bias: Tensor | None) -> None:
+def check_kinds(op: str, spikes: Tensor, **others: Tensor | None) -> None:
     """Check that all operands are floating, of one dtype and on one device."""
     if not spikes.is_floating_point():
         raise ValueError(f"{op}: spikes must be floating, got {spikes.dtype}; call .float() on it")
-    for name, each in (("weight", weight), ("bias", bias)):
+    for name, each in others.items():
         if each is not None and (each.dtype != spikes.dtype or each.device != spikes.device):
             raise ValueError(
                 f"{op}: {name} is {each.dtype} on {each.device}, spikes are {spikes.dtype} on "
