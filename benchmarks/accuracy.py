@@ -3,7 +3,8 @@
 ``python -m benchmarks.accuracy GRID`` trains every cell (variant x seed) of a grid of
 :mod:`benchmarks.grids`, or of a collection of grids, each as its own ``neuro train`` process, and
 writes ``benchmarks/results/GRID.json`` after every cell that ends. A finished run is not trained
-again, a stopped one continues. The first SIGINT or SIGTERM lets each run save and stop.
+again, a stopped one continues, and ``--missing`` trains what the result file lacks, wherever the
+rest was trained. The first SIGINT or SIGTERM lets each run save and stop.
 """
 
 import os
@@ -50,6 +51,7 @@ def accuracy(
     runs: Path = RUNS,
     results: Path | None = None,
     restart: bool = False,
+    missing: bool = False,
     list_cells: Annotated[bool, Parameter(name="--list")] = False,
     check: bool = False,
 ) -> None:
@@ -78,6 +80,8 @@ def accuracy(
         Result file, default benchmarks/results/GRID.json; for a collection the folder of them.
     restart
         Discard the chosen runs and train them again.
+    missing
+        Only runs that the result files do not hold, such as those of another machine.
     list_cells
         Show the chosen cells, how they stand and their commands; train nothing.
     check
@@ -92,6 +96,11 @@ def accuracy(
     launch = Launch(runs.resolve(), folder, threads, jobs)
     files = _result_files(grid, chosen, results)
     cells = _select(chosen, only, seeds, assignments)
+    collected = {
+        each.name: GridResult(each, files[each.name], launch, assignments) for each in chosen
+    }
+    if missing:
+        cells = [cell for cell in cells if not collected[cell.grid.name].holds(cell)]
     if list_cells:
         width = max((len(cell.title) for cell in cells), default=0)
         for cell in cells:
@@ -104,9 +113,6 @@ def accuracy(
     if restart:
         for cell in cells:
             discard(cell, launch.root)
-    collected = {
-        each.name: GridResult(each, files[each.name], launch, assignments) for each in chosen
-    }
     failures = run_cells(cells, launch, lambda cell: collected[cell.grid.name].write())
     for result in collected.values():
         result.write()

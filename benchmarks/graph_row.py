@@ -70,12 +70,11 @@ class Problem:
 
     def decode(self, contender: str, *learnt: Tensor) -> Tensor:
         """Run all steps one way; return ``[B, N, d]``."""
-        given = (self.graph, self.heads, *learnt, self.read_out)
-        numbers = {"decay": DECAY, "gain": GAIN, "linear_scale": self.task.linear_scale}
-        run: Callable[..., Any] = naive_messages if contender == NAIVE else delayed_message
-        found = run(*given, **numbers)
-        decoded: Tensor = found if contender == NAIVE else found.decoded
-        return decoded
+        given: Any = (self.graph, self.heads, *learnt, self.read_out)
+        numbers: Any = {"decay": DECAY, "gain": GAIN, "linear_scale": self.task.linear_scale}
+        if contender == NAIVE:
+            return naive_messages(*given, **numbers)
+        return delayed_message(*given, **numbers, keep_spikes=False).decoded
 
     def run(self, contender: str) -> tuple[Tensor, ...]:
         """Return what is decoded, and for training the gradients."""

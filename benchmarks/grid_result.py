@@ -29,6 +29,10 @@ class GridResult:
         self._overrides = overrides
         self._kept = self._read_old()
 
+    def holds(self, cell: Cell) -> bool:
+        """Tell whether the file has a record of a cell."""
+        return (cell.variant.name, cell.seed) in self._kept
+
     def write(self) -> None:
         """Collect every cell that has ended, of any selection, and write the file."""
         records = dict(self._kept)

@@ -62,7 +62,7 @@ def _forward(
     neurons: Neurons,
     read_out: Array,  # [T]
     decoded: Array,  # [B, N, d], zeros
-    spikes: Array,  # [B, N, T, words], zeros
+    spikes: Array,  # [B, N, T, words], zeros; or empty, not to be kept
     spike_counts: Array,  # [B, T], zeros
     first: int,
     last: int,
@@ -78,12 +78,20 @@ def _forward(
     charged, heard = np.empty(width, drive.dtype), np.empty(0, np.uint8)
     row_of_z = np.empty(width, drive.dtype)
     pace = steps * neurons.words
+    keep, fits = spikes.size > 0, count == width
+    own_spikes = np.empty(0 if keep else nodes * pace, np.uint32)
+    own_current = np.empty(0 if fits else nodes * width, drive.dtype)
     for b in range(first, last):
         _fill_masks(delay, b, heads.size, count, masks)
-        query = Query(heads[b], drive[b * width : (b + 1) * width], masks)
-        sent = spikes[b * nodes * pace : (b + 1) * nodes * pace]
+        # While a query runs, its currents lie where its result will.
+        result = decoded[b * nodes * count : (b + 1) * nodes * count]
+        current = result if fits else own_current
+        query = Query(heads[b], drive[b * width : (b + 1) * width], masks, current)
+        sent = spikes[b * nodes * pace : (b + 1) * nodes * pace] if keep else own_spikes
         counted = spike_counts[b * steps : (b + 1) * steps]
         rows = propagate(edges, query, neurons, state, sent, counted, charged, heard)
+        if fits:
+            result[: (rows - 1) * width] = 0
         for row in range(1, rows):
             node = state.node_of[row]
             if state.earliest[node] == steps:
@@ -92,7 +100,7 @@ def _forward(
                 at = node * pace + w
                 weigh_bits(sent, at, neurons.words, read_out, steps, row_of_z, w * WORD)
             for k in range(count):
-                decoded[(b * nodes + node) * count + k] = row_of_z[k]
+                result[node * count + k] = row_of_z[k]
 
 
 @numba.njit(nogil=True, cache=True)
@@ -123,12 +131,12 @@ def _backward(
     masks = np.empty(relations * neurons.delays * neurons.words, np.uint32)
     charged = np.empty(steps * (nodes + 1) * width, drive.dtype)
     heard = np.empty(steps * (nodes + 1), np.uint8)
+    current = np.empty(nodes * width, drive.dtype)
     sent, counted = np.empty(nodes * steps * neurons.words, np.uint32), np.empty(steps, np.int64)
     of_relations, size = relations * width, neurons.table.size
     for b in range(first, last):
         _fill_masks(delay, b, heads.size, count, masks)
-        query = Query(heads[b], drive[b * width : (b + 1) * width], masks)
-        sent[:] = 0
+        query = Query(heads[b], drive[b * width : (b + 1) * width], masks, current)
         rows = propagate(edges, query, neurons, state, sent, counted, charged, heard)
         found = Found(
             to_drive[b * width : (b + 1) * width],
@@ -196,13 +204,14 @@ class _Layout:
         return square.reshape(self.width, self.words, WORD).permute(1, 0, 2).contiguous()
 
 
-def forward(operands: Operands, dynamics: Dynamics) -> DelayedMessage:
+def forward(operands: Operands, dynamics: Dynamics, keep_spikes: bool) -> DelayedMessage:
     """Run all steps of all queries."""
     layout = _Layout(operands, dynamics)
     number = layout.neurons.table.dtype
     # What the system gives zeroed costs nothing before it is written to.
     decoded = np.zeros((layout.queries, layout.nodes, layout.count), number)
-    spikes = np.zeros((layout.queries, layout.nodes, layout.steps, layout.words), np.int32)
+    kept = layout.steps if keep_spikes else 0
+    spikes = np.zeros((layout.queries, layout.nodes, kept, layout.words), np.int32)
     counts = np.zeros((layout.queries, layout.steps), np.int64)
     results = (decoded.reshape(-1), spikes.reshape(-1).view(np.uint32), counts.reshape(-1))
     given = (*layout.shared, flat(operands.read_out.contiguous()), *results)

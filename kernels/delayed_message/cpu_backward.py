@@ -22,7 +22,6 @@ from neuro.kernels.delayed_message.cpu_forward import (
     State,
     hear,
     list_arrived,
-    silence,
 )
 from neuro.kernels.delayed_message.operands import WORD
 from neuro.kernels.delayed_message.vectors import (
@@ -280,7 +279,7 @@ def _credit_nodes(
             if loss.exact:
                 mix_rows(table, k * width, through, 0, width // 4, direct, given + k)
         if row > 0 and heard[t * (nodes + 1) + row]:
-            hear(edges, query.masks, neurons, state, spikes, t, node, 0)
+            hear(edges, query.masks, neurons, state, spikes, t, node, False)
             events = list_arrived(state.counts, state.arrived, 0, words, index, value)
             for w in range(words):
                 k = w * WORD
@@ -326,7 +325,6 @@ def go_back(
     for node in range(nodes):
         if not _is_zero(of_decoded, node * width, (node + 1) * width):
             _reach(credit, node, width, neurons.delays)
-    silence(state, 0, neurons.words)  # a row to hear in
     standing = rows  # rows that stand for their nodes at step t
     for t in range(steps - 1, -1, -1):
         while standing > 1 and state.woke[standing - 1] > t:

@@ -6,7 +6,8 @@ it. Should a sleeper's neuron fire, all nodes fire it, and all wake up.
 
 Spikes lie side by side in time, a word for 32 neurons, so that a message is a few words of its
 source, each under the mask of the neurons that have its delay. A step either pushes (each recent
-sender along its edges) or pulls (each node over the edges to it), whichever meets fewer edges.
+sender along its edges) or pulls (each node over the edges to it, right before its own step),
+whichever meets fewer edges.
 """
 
 from typing import Any, NamedTuple
@@ -40,14 +41,19 @@ class Edges(NamedTuple):
 
 
 class Query(NamedTuple):
-    """One query: its head, the drive ``[P]``, and the masks ``[R, delays, words]`` of its delays.
+    """One query. P: d, filled up to whole words.
 
-    A mask has the bits of the neurons whose delay it stands for. P: d, filled up to whole words.
+    Attributes:
+        head: the node it drives.
+        drive: ``[P]``.
+        masks: of its delays, ``[R, delays, words]``: the bits of the neurons that have one.
+        current: room for I of the nodes awake, ``[N, P]``.
     """
 
     head: int
     drive: Array
     masks: Array
+    current: Array
 
 
 class Neurons(NamedTuple):
@@ -75,16 +81,20 @@ class Neurons(NamedTuple):
 class State(NamedTuple):
     """Where one thread keeps a query. Rows: 0 the sleepers', 1 the head's, then in waking order.
 
+    What a step leaves of row r >= 1 lies at r - 1, of the sleepers by itself.
+
     Attributes:
         row_of: row of a node, 0 while it sleeps, ``[N]``.
         node_of: node of a row, ``[N + 1]``.
         woke: first step that a row of its own stands for a node, ``[N + 1]``.
         latest: when a node fired last, ``[N]``; -1 never.
         earliest: when it first did, ``[N]``; T never.
-        current: I of each row, ``[N + 1, P]``.
-        potential: v.
-        counts: messages that arrived in this step, ``[N + 2, P]``; the next row to wake is zero.
-        arrived: neurons they arrived at, ``[N + 2, words]``, likewise.
+        potential: v of the nodes awake, ``[N, P]``.
+        sleeping_current: I of the sleepers, ``[P]``.
+        sleeping_potential: v likewise.
+        counts: messages that arrived in this step, ``[N + 1, P]``; only where any did. Row 0 is
+            for what is used up at once.
+        arrived: neurons they arrived at, ``[N + 1, words]``.
         senders: nodes that fired within the longest delay, ``[N]``.
     """
 
@@ -93,8 +103,9 @@ class State(NamedTuple):
     woke: Array
     latest: Array
     earliest: Array
-    current: Array
     potential: Array
+    sleeping_current: Array
+    sleeping_potential: Array
     counts: Array
     arrived: Array
     senders: Array
@@ -110,10 +121,11 @@ def new_state(nodes: int, neurons: Neurons) -> State:
         np.empty(nodes + 1, np.int32),
         np.empty(nodes, np.int32),
         np.empty(nodes, np.int32),
-        np.empty((nodes + 1) * width, neurons.table.dtype),
-        np.empty((nodes + 1) * width, neurons.table.dtype),
-        np.empty((nodes + 2) * width, np.int32),
-        np.empty((nodes + 2) * neurons.words, np.uint32),
+        np.empty(nodes * width, neurons.table.dtype),
+        np.empty(width, neurons.table.dtype),
+        np.empty(width, neurons.table.dtype),
+        np.empty((nodes + 1) * width, np.int32),
+        np.empty((nodes + 1) * neurons.words, np.uint32),
         np.empty(nodes, np.int32),
     )
 
@@ -121,23 +133,26 @@ def new_state(nodes: int, neurons: Neurons) -> State:
 @numba.njit(nogil=True, cache=True)
 def silence(state: State, row: int, words: int) -> None:
     """Nothing has arrived at a row."""
-    for k in range(row * words * WORD, (row + 1) * words * WORD):
-        state.counts[k] = 0
     for w in range(row * words, (row + 1) * words):
         state.arrived[w] = 0
 
 
 @numba.njit(nogil=True, cache=True)
-def _wake(state: State, node: int, row: int, step: int, words: int) -> None:
-    """Give a node a row of its own, a copy of the sleepers'."""
+def _wake(
+    state: State, current: Array, spikes: Array, node: int, row: int, step: int, neurons: Neurons
+) -> None:
+    """Give a node a row of its own, a copy of the sleepers', and no spikes so far."""
+    words, steps = neurons.words, neurons.steps
     state.row_of[node] = row
     state.node_of[row] = node
     state.woke[row] = step
-    to = row * words * WORD
+    to = (row - 1) * words * WORD
     for k in range(words * WORD):
-        state.current[to + k] = state.current[k]
-        state.potential[to + k] = state.potential[k]
-    silence(state, row + 1, words)
+        current[to + k] = state.sleeping_current[k]
+        state.potential[to + k] = state.sleeping_potential[k]
+    silence(state, row, words)
+    for k in range(node * steps * words, (node + 1) * steps * words):
+        spikes[k] = 0
 
 
 @numba.njit(nogil=True, cache=True)
@@ -148,6 +163,16 @@ def message(spikes: Array, at: int, step: int, reach: int, masks: Array, mask_at
     for j in range(reach):
         word |= spikes[at - j * step] & masks[mask_at + j * step]
     return word
+
+
+@numba.njit(nogil=True, cache=True)
+def _arrive(state: State, place: int, word: Any) -> None:
+    """Count a message to the neurons of a word."""
+    if state.arrived[place] == 0:
+        for k in range(place * WORD, (place + 1) * WORD):
+            state.counts[k] = 0
+    add_bits(state.counts, place * WORD, word)
+    state.arrived[place] |= word
 
 
 @numba.njit(nogil=True, cache=True)
@@ -168,7 +193,7 @@ def _push(
         edges.out_destinations,
         edges.out_relations,
     )
-    masks, row_of, counts, arrived = query.masks, state.row_of, state.counts, state.arrived
+    masks, row_of = query.masks, state.row_of
     reach = min(delays, t)
     for i in range(senders):
         x = state.senders[i]
@@ -180,11 +205,9 @@ def _push(
                 if word != 0:
                     y = destinations[e]
                     if row_of[y] == 0:
-                        _wake(state, y, rows, t, words)
+                        _wake(state, query.current, spikes, y, rows, t, neurons)
                         rows += 1
-                    place = row_of[y] * words + w
-                    add_bits(counts, place * WORD, word)
-                    arrived[place] |= word
+                    _arrive(state, row_of[y] * words + w, word)
     return rows
 
 
@@ -197,13 +220,13 @@ def hear(
     spikes: Array,
     t: int,
     y: int,
-    row: int,
+    first: bool,
 ) -> bool:
-    """Count what arrives at node y at step t, in a row of zeros; tell whether anything does."""
+    """Count what arrives at node y at step t, in row 0, at which nothing has; tell whether anything
+    does. Or tell ``first``, at the first message, and count nothing more."""
     words, steps, delays, anything = neurons.words, neurons.steps, neurons.delays, False
     sources, relations = edges.in_sources, edges.in_relations
     latest, earliest = state.latest, state.earliest
-    counts, arrived = state.counts, state.arrived
     reach = min(delays, t)
     for e in range(edges.in_starts[y], edges.in_starts[y + 1]):
         ahead = sources[min(e + AHEAD, sources.size - 1)]
@@ -217,25 +240,21 @@ def hear(
             at = (x * steps + t - 1) * words + w
             word = message(spikes, at, words, reach, masks, mask_at + w)
             if word != 0:
-                place = row * words + w
-                add_bits(counts, place * WORD, word)
-                arrived[place] |= word
+                if first:
+                    return True
+                _arrive(state, w, word)
                 anything = True
     return anything
 
 
 @numba.njit(nogil=True, cache=True)
-def _pull(
+def _rouse(
     edges: Edges, query: Query, neurons: Neurons, state: State, spikes: Array, t: int, rows: int
 ) -> int:
-    """Let every node hear; return how many rows there are then."""
+    """Wake every node at which anything arrives; return how many rows there are then."""
     for y in range(state.row_of.size):
-        row = state.row_of[y]
-        asleep = row == 0
-        if asleep:
-            row = rows  # the row it would get
-        if hear(edges, query.masks, neurons, state, spikes, t, y, row) and asleep:
-            _wake(state, y, row, t, neurons.words)
+        if state.row_of[y] == 0 and hear(edges, query.masks, neurons, state, spikes, t, y, True):
+            _wake(state, query.current, spikes, y, rows, t, neurons)
             rows += 1
     return rows
 
@@ -244,7 +263,7 @@ def _pull(
 def list_arrived(
     counts: Array, arrived: Array, row: int, words: int, index: Array, value: Array
 ) -> int:
-    """List neurons that messages arrived at, and how many; zero the row; return their number."""
+    """List neurons that messages arrived at, and how many; clear the row; return their number."""
     events = 0
     for w in range(words):
         place = row * words + w
@@ -253,7 +272,6 @@ def list_arrived(
             k = w * WORD + lowest_bit(bits)
             index[events] = k
             value[events] = counts[row * words * WORD + k]
-            counts[row * words * WORD + k] = 0
             events += 1
             bits &= bits - np.uint64(1)
         arrived[place] = 0
@@ -285,7 +303,7 @@ def propagate(
         query: to be run.
         neurons: all alike.
         state: filled anew.
-        spikes: ``[N, T, words]`` uint32 zeros, to be filled.
+        spikes: ``[N, T, words]`` uint32, to be filled where nodes wake.
         spike_counts: ``[T]`` zeros, to be added to.
         charged: u of each row before its reset, ``[T, N + 1, P]``, to be filled from the step a
             row stands for a node; or ``[P]``, not to be kept.
@@ -303,45 +321,60 @@ def propagate(
     state.row_of[:] = 0
     state.latest[:] = -1
     state.earliest[:] = steps
-    state.current[:width] = 0
-    state.potential[:width] = 0
-    silence(state, 1, words)
-    _wake(state, query.head, 1, 0, words)
+    state.sleeping_current[:] = 0
+    state.sleeping_potential[:] = 0
+    silence(state, 0, words)
+    _wake(state, query.current, spikes, query.head, 1, 0, neurons)
     rows, senders, out_edges = 2, 0, 0
     for t in range(steps):
-        if t > 0 and senders > 0:
-            if out_edges <= neurons.push_below * edges.in_sources.size:
-                rows = _push(edges, query, neurons, state, spikes, t, senders, rows)
-            else:
-                rows = _pull(edges, query, neurons, state, spikes, t, rows)
+        pull = t > 0 and out_edges > neurons.push_below * edges.in_sources.size
+        if pull:
+            rows = _rouse(edges, query, neurons, state, spikes, t, rows)
+        elif t > 0:
+            rows = _push(edges, query, neurons, state, spikes, t, senders, rows)
         senders = out_edges = 0
         sleepers_fired = np.uint32(0)
         # The sleepers' row comes last: nodes woken at this step copied it as it was before.
         for row in range(1, rows + 1):
             if row == rows:
                 row = 0
+            node = state.node_of[row]
             events = 0
             if row > 0 and t > 0:
-                events = list_arrived(state.counts, state.arrived, row, words, index, value)
+                place = row
+                if pull:
+                    hear(edges, query.masks, neurons, state, spikes, t, node, False)
+                    place = 0
+                events = list_arrived(state.counts, state.arrived, place, words, index, value)
+            current, potential, at = state.sleeping_current, state.sleeping_potential, 0
+            if row > 0:
+                current, potential, at = query.current, state.potential, (row - 1) * width
             base = 0
             if keep:
                 base = (t * (nodes + 1) + row) * width
                 heard[t * (nodes + 1) + row] = events > 0
-            node = state.node_of[row]
             unheard = 0 if events > 0 else width
             undriven = 0 if row == 1 else width
             for w in range(words):
                 k = w * WORD
                 if t == 0:  # there is no current yet
-                    to, place = row * width + k, undriven + k
-                    word = _start(state, to, drive, place, charged, base + k, neurons.numbers)
+                    word = _start(
+                        current,
+                        potential,
+                        at + k,
+                        drive,
+                        undriven + k,
+                        charged,
+                        base + k,
+                        neurons.numbers,
+                    )
                 else:
                     if events > 0:
                         mix_events(neurons.table, k * width, index, value, events, mixed, k)
                     word = advance(
-                        state.current,
-                        state.potential,
-                        row * width + k,
+                        current,
+                        potential,
+                        at + k,
                         mixed,
                         unheard + k,
                         neurons.bias,
@@ -367,7 +400,7 @@ def propagate(
             for node in range(nodes):
                 if state.row_of[node] > 0:
                     continue
-                _wake(state, node, rows, t + 1, words)
+                _wake(state, query.current, spikes, node, rows, t + 1, neurons)
                 rows += 1
                 for w in range(words):
                     spikes[(node * steps + t) * words + w] = sleeping[w]
@@ -381,15 +414,22 @@ def propagate(
 
 @numba.njit(nogil=True, cache=True)
 def _start(
-    state: State, at: int, drive: Array, k: int, charged: Array, base: int, numbers: Array
+    current: Array,
+    potential: Array,
+    at: int,
+    drive: Array,
+    k: int,
+    charged: Array,
+    base: int,
+    numbers: Array,
 ) -> Any:
     """Take a row of neurons through step 0: the drive alone charges it, and no current flows."""
     word = np.uint32(0)
     for i in range(WORD):
         u = drive[k + i]
         charged[base + i] = u
-        state.current[at + i] = 0
+        current[at + i] = 0
         fired = u >= numbers[2]
         word |= np.uint32(fired) << np.uint32(i)
-        state.potential[at + i] = 0 if fired else u
+        potential[at + i] = 0 if fired else u
     return word

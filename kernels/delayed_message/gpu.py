@@ -329,14 +329,15 @@ class _Layout:
         return self.heads.new_zeros(shape, dtype=torch.int32)
 
 
-def forward(operands: Operands, dynamics: Dynamics) -> DelayedMessage:
+def forward(operands: Operands, dynamics: Dynamics, keep_spikes: bool) -> DelayedMessage:
     """Run all steps."""
     layout = _Layout(operands, dynamics)
     decoded, spikes = layout.zeros(), layout.new_spikes()
     if layout.queries:
         layout.propagate(decoded, spikes, layout.zeros(1))
     counts = torch.stack([_ones(spikes[:, :, t]) for t in range(layout.steps)], 1)
-    return DelayedMessage(decoded[..., : layout.count].contiguous(), spikes, counts)
+    kept = spikes if keep_spikes else spikes[:, :, :0].contiguous()
+    return DelayedMessage(decoded[..., : layout.count].contiguous(), kept, counts)
 
 
 def _ones(packed: Tensor) -> Tensor:

@@ -28,7 +28,9 @@ _LISTS = len(RelationalGraph._fields)
 
 
 class _Forward(Protocol):
-    def __call__(self, operands: Operands, dynamics: Dynamics) -> DelayedMessage: ...
+    def __call__(
+        self, operands: Operands, dynamics: Dynamics, keep_spikes: bool
+    ) -> DelayedMessage: ...
 
 
 class _Backward(Protocol):
@@ -86,6 +88,7 @@ def delayed_message(
     sharpness: float = 4.0,
     max_delay: int = 4,
     delay_gradient: str = "released",
+    keep_spikes: bool = True,
 ) -> DelayedMessage:
     """Send spikes of ``d`` neurons a node over the edges of a graph for T steps.
 
@@ -135,10 +138,11 @@ def delayed_message(
         sharpness: > 0.
         max_delay: >= 0.
         delay_gradient: "released" or "exact".
+        keep_spikes: whether to return them.
 
     Returns:
         DelayedMessage(decoded z ``[B, N, d]``, which alone has a gradient; spikes, a bit each,
-        ``[B, N, T, ceil(d / 32)]``; spike_counts ``[B, T]``).
+        ``[B, N, T, ceil(d / 32)]``, of no step if they are not kept; spike_counts ``[B, T]``).
 
     Raises:
         ValueError: shapes, dtypes, devices or numbers do not fit, a head is no node, a relation of
@@ -163,7 +167,17 @@ def delayed_message(
     numbers = [float(each) for each in (decay, gain, linear_scale, threshold, sharpness)]
     exact = delay_gradient == "exact"
     found = _delayed_message(
-        list(graph), heads, drive, delay, weight, bias, read_out, numbers, max_delay, exact
+        list(graph),
+        heads,
+        drive,
+        delay,
+        weight,
+        bias,
+        read_out,
+        numbers,
+        max_delay,
+        exact,
+        keep_spikes,
     )
     return DelayedMessage(*found)
 
@@ -267,10 +281,11 @@ def _delayed_message(
     numbers: Sequence[float],
     max_delay: int,
     exact: bool,
+    keep_spikes: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     operands = _operands(graph, heads, drive, delay, weight, bias, read_out, max_delay)
     function = choose(DELAYED_MESSAGE, drive.device, drive.dtype).function.forward
-    return tuple(function(operands, _dynamics(numbers, max_delay, exact)))
+    return tuple(function(operands, _dynamics(numbers, max_delay, exact), keep_spikes))
 
 
 @torch.library.custom_op("neuro::delayed_message_backward", mutates_args=())
@@ -296,9 +311,10 @@ def _delayed_message_backward(
 def _(graph: Sequence[Tensor], heads: Tensor, drive: Tensor, *rest: Any) -> Any:
     read_out = rest[3]
     (batch, neurons), nodes, steps = drive.shape, graph[0].shape[0] - 1, read_out.shape[0]
+    kept = steps if rest[-1] else 0
     return (
         drive.new_empty((batch, nodes, neurons)),
-        drive.new_empty((batch, nodes, steps, words(neurons)), dtype=torch.int32),
+        drive.new_empty((batch, nodes, kept, words(neurons)), dtype=torch.int32),
         drive.new_empty((batch, steps), dtype=torch.int64),
     )
 
@@ -320,13 +336,13 @@ def _(
 def _setup(ctx: Any, inputs: Any, output: Any) -> None:
     graph, *tensors = inputs[:7]
     ctx.save_for_backward(*graph, *tensors)
-    ctx.numbers = inputs[7:]
+    ctx.numbers = inputs[7:-1]
     ctx.mark_non_differentiable(*output[1:])
     ctx.set_materialize_grads(False)
 
 
 def _differentiate(ctx: Any, of_decoded: Tensor | None, *_: Any) -> Any:
-    rest = (None,) * (1 + len(ctx.numbers))  # read_out and numbers
+    rest = (None,) * (2 + len(ctx.numbers))  # read_out, numbers, and whether to keep spikes
     if of_decoded is None:
         return ([None] * _LISTS, *(None,) * 5, *rest)
     graph, tensors = ctx.saved_tensors[:_LISTS], ctx.saved_tensors[_LISTS:]

@@ -17,7 +17,8 @@ class DelayedMessage(NamedTuple):
 
     Attributes:
         decoded: z, ``[B, N, d]``: the spikes of a neuron, weighted by ``read_out``.
-        spikes: ``[B, N, T, ceil(d / 32)]`` int32: bit i of word w is neuron ``32 w + i``.
+        spikes: ``[B, N, T, ceil(d / 32)]`` int32: bit i of word w is neuron ``32 w + i``. Of no
+            step, ``[B, N, 0, ...]``, if they are not kept.
         spike_counts: ``[B, T]`` int64: how many neurons fired.
     """
 

@@ -29,7 +29,7 @@ class _Step(NamedTuple):
 
 
 @torch.no_grad()
-def forward(operands: Operands, dynamics: Dynamics) -> DelayedMessage:
+def forward(operands: Operands, dynamics: Dynamics, keep_spikes: bool) -> DelayedMessage:
     """Run all steps."""
     decoded = operands.drive.new_zeros(_shape(operands))
     history = []
@@ -37,7 +37,7 @@ def forward(operands: Operands, dynamics: Dynamics) -> DelayedMessage:
         history.append(step.fired)
         decoded = decoded + weight * step.fired
     spikes = torch.stack(history)
-    packed = pack(spikes).permute(2, 1, 0, 3).contiguous()
+    packed = pack(spikes if keep_spikes else spikes[:0]).permute(2, 1, 0, 3).contiguous()
     return DelayedMessage(
         decoded.transpose(0, 1).contiguous(), packed, spikes.sum((1, 3)).t().contiguous()
     )

@@ -64,7 +64,14 @@ class ChipGRSNN(GRSNN):
         self.reports: dict[int, Report] = {}
 
     @torch.no_grad()
-    def forward(self, graph: RelationalGraph, heads: Tensor, relations: Tensor) -> Spikes:
+    def forward(
+        self,
+        graph: RelationalGraph,
+        heads: Tensor,
+        relations: Tensor,
+        *,
+        keep_spikes: bool = False,
+    ) -> Spikes:
         """Let the spikes of each query run through the chip; see :meth:`GRSNN.forward`."""
         fired = torch.zeros(self.timesteps, len(heads), graph.nodes, self.hidden, dtype=torch.bool)
         for relation in np.unique(relations.numpy()).tolist():
@@ -77,8 +84,10 @@ class ChipGRSNN(GRSNN):
         decoded = torch.zeros(fired.shape[1:], dtype=self.read_out.dtype)
         for factor, spikes in zip(self.read_out, fired, strict=True):
             decoded = decoded + factor * spikes
-        trains = pack(fired).permute(1, 2, 0, 3).contiguous()
-        return Spikes(decoded, fired.sum((2, 3)).t().contiguous(), trains)
+        counts = fired.sum((2, 3)).t().contiguous()
+        if not (keep_spikes or self.concat_hidden):
+            return Spikes(decoded, counts)
+        return Spikes(decoded, counts, pack(fired).permute(1, 2, 0, 3).contiguous())
 
     def run_weighted(
         self,
@@ -117,11 +126,11 @@ def best_fullness(
     Raises:
         UsageError: see :func:`reasoning_graph`.
     """
-    wanted = unpack(model(graph, heads, relations).trains, model.hidden)
+    wanted = unpack(model(graph, heads, relations, keep_spikes=True).trains, model.hidden)
     least, best, worse = wanted.numel() + 1, FULLNESS[0], 0
     for fullness in FULLNESS:
         chip = ChipGRSNN(model, fullness=fullness, merge=merge)
-        found = unpack(chip(graph, heads, relations).trains, model.hidden)
+        found = unpack(chip(graph, heads, relations, keep_spikes=True).trains, model.hidden)
         different = int((found != wanted).sum())
         if different < least:
             least, best, worse = different, fullness, 0
@@ -214,7 +223,7 @@ class _Remembering:
         self.trains: list[Tensor] = []
 
     def __call__(self, graph: RelationalGraph, heads: Tensor, relations: Tensor) -> Spikes:
-        spikes: Spikes = self.network(graph, heads, relations)
+        spikes: Spikes = self.network(graph, heads, relations, keep_spikes=True)
         self.trains.append(spikes.trains)
         return spikes
 

@@ -234,12 +234,14 @@ def best_tails(
     _check_nodes(graph, exclude=excluded.tolist())
     candidate = torch.ones(graph.whole.nodes, dtype=torch.bool, device=excluded.device)
     candidate[excluded] = False
-    features = model(graph.whole, *_asked(model, head, relation))
+    asked = _asked(model, head, relation)
     if isinstance(model, GRSNN):
+        features = model(graph.whole, *asked, keep_spikes=True)
         fired = (features.trains[0] != 0).flatten(1).any(1)
         scores = _score_spikes(model, features, fired, head, relation)
         steps, silent = model.timesteps, int((candidate & ~fired).sum())
     else:
+        features = model(graph.whole, *asked)
         scores = _score(model, features, head, relation, torch.arange(len(features)))
         steps, silent = 0, 0
     nodes = candidate.nonzero()[:, 0]
@@ -320,7 +322,7 @@ def explain_paths(
     fact = _fact(query, tail).to(graph.keys.device)
     whole = graph.without(fact, one_hop=False) if hide_fact else graph.whole
     with torch.no_grad():
-        spikes = model(whole, *_asked(model, head, relation))
+        spikes = model(whole, *_asked(model, head, relation), keep_spikes=True)
         score = float(_score(model, spikes, head, relation, torch.tensor([tail])))
     ends = _ends(whole)
     places = _influential(model, whole, ends, spikes, tail)

@@ -26,7 +26,7 @@ class Spikes(NamedTuple):
     Attributes:
         decoded: z, the spikes of every neuron weighted by the read-out, ``[B, N, d]``.
         counts: neurons that fired, ``[B, T]``.
-        trains: the spikes themselves, a bit each, ``[B, N, T, ceil(d / 32)]`` int32.
+        packed: the spikes themselves, a bit each, see :attr:`trains`; None where not kept.
         spikes: of each step, ``[N, B, d]``, with their gradient; only where they are read out.
         potential: the mean of ``|u|`` after the last reset, over all neurons; only where it is
             regularised.
@@ -34,9 +34,20 @@ class Spikes(NamedTuple):
 
     decoded: Tensor
     counts: Tensor
-    trains: Tensor
+    packed: Tensor | None = None
     spikes: tuple[Tensor, ...] | None = None
     potential: Tensor | None = None
+
+    @property
+    def trains(self) -> Tensor:
+        """The spikes themselves, a bit each, ``[B, N, T, ceil(d / 32)]`` int32.
+
+        Raises:
+            ValueError: they were not kept.
+        """
+        if self.packed is None:
+            raise ValueError("spike trains were not kept: run the network with keep_spikes=True")
+        return self.packed
 
 
 class GRSNN(nn.Module):
@@ -187,14 +198,23 @@ class GRSNN(nn.Module):
             )
         return tuple(reasons)
 
-    def forward(self, graph: RelationalGraph, heads: Tensor, relations: Tensor) -> Spikes:
+    def forward(
+        self,
+        graph: RelationalGraph,
+        heads: Tensor,
+        relations: Tensor,
+        *,
+        keep_spikes: bool = False,
+    ) -> Spikes:
         """Let the spikes of each query run through the graph.
 
         Args:
             graph: N nodes; its relations are those of the network.
             heads: ``[B]``, numbers of nodes.
             relations: ``[B]``, of the queries.
+            keep_spikes: whether to return the spike trains even where scoring does without.
         """
+        keep_spikes = keep_spikes or self.concat_hidden
         drive, delay, weights = self.entering(relations)
         if self.beyond_kernel(gradients=torch.is_grad_enabled()):
             return self._step_by_step(graph, heads, drive, delay, weights, self.steps)
@@ -213,8 +233,9 @@ class GRSNN(nn.Module):
             sharpness=self.steps.sharpness,
             max_delay=self.delay_bound,
             delay_gradient=self.delay_gradient,
+            keep_spikes=keep_spikes,
         )
-        return Spikes(found.decoded, found.spike_counts, found.spikes)
+        return Spikes(found.decoded, found.spike_counts, found.spikes if keep_spikes else None)
 
     def run_weighted(
         self,

@@ -88,7 +88,7 @@ def _count_runs(
     """Count a run through the graph for each head, and the scores of so many nodes each."""
     model, graph = session.model.eval(), session.test_graph.whole
     if isinstance(model, GRSNN):
-        features = model(graph, heads, relations)
+        features = model(graph, heads, relations, keep_spikes=True)
         heard = count_heard(model, graph, relations, features)
         released, skipping = (
             count_grsnn(

@@ -17,7 +17,7 @@ from benchmarks.graph_grids import BUDGETS
 from benchmarks.grid import at_least
 from benchmarks.grid_result import summarise
 from benchmarks.grids import COLLECTIONS, GRIDS
-from benchmarks.records import REPOSITORY, read_result, write_result
+from benchmarks.records import REPOSITORY, RESULTS, read_result, write_result
 
 
 @pytest.mark.parametrize(
@@ -67,6 +67,17 @@ def test_a_collection_is_one_queue_that_does_a_seed_of_every_grid_before_the_nex
     again = listed(capsys, "reasoning", "--seeds", "5", "--only", "nbfnet", "--runs", str(tmp_path))
     assert {words[0].partition("/")[2] for words in again} == {"nbfnet-s5"}
     assert len(again) == len(COLLECTIONS["reasoning"])
+
+
+def test_missing_are_the_runs_that_no_result_file_holds(tmp_path, capsys):
+    held = read_result(RESULTS / "umls.json", "reasoning")
+    held["cells"] = [cell for cell in held["cells"] if cell["seed"] == 0]
+    held["cells"][0]["arguments"].append("--more")  # another command by now
+    write_result(tmp_path / "umls.json", held)
+    words = ["umls", "--results", str(tmp_path / "umls.json"), "--runs", str(tmp_path / "runs")]
+    cells = [line[0].partition("/")[2] for line in listed(capsys, *words, "--missing")]
+    assert cells == ["grsnn-s0", "grsnn-s1", "nbfnet-s1", "grsnn-s2", "nbfnet-s2"]
+    assert len(listed(capsys, *words)) == 6
 
 
 def test_commands_of_graphs_are_those_a_person_gives(tmp_path, capsys):

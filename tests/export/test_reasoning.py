@@ -158,8 +158,8 @@ def test_every_spike_is_the_networks_where_its_numbers_are_whole(seed, options, 
     chip = ChipGRSNN(model, fullness=fullness_at(model, UNIT), merge=merge)
     asked = all_queries(graph.nodes)
     with torch.no_grad():
-        wanted = model(graph, *asked)
-    found = chip(graph, *asked)
+        wanted = model(graph, *asked, keep_spikes=True)
+    found = chip(graph, *asked, keep_spikes=True)
     share = float(unpack(wanted.trains, model.hidden).double().mean())
     assert 0.05 < share < 0.6
     torch.testing.assert_close(found.trains, wanted.trains, rtol=0, atol=0)
@@ -226,7 +226,8 @@ def test_a_bias_beyond_eight_bits_is_spread_over_synapses():
     sums = [int(each.sum()) for each in weights]
     np.testing.assert_allclose(sums, np.tile([7.4, -10, 0], 2) * per_weight, atol=1)
     with torch.no_grad():
-        wanted = model(edges((0, 0, 1), nodes=2), torch.tensor([0]), torch.tensor([0]))
+        asked = torch.tensor([0]), torch.tensor([0])
+        wanted = model(edges((0, 0, 1), nodes=2), *asked, keep_spikes=True)
     spikes = exported.run([0]).spikes[NODES][:, 0]
     np.testing.assert_array_equal(
         spikes, unpack(wanted.trains[0], 3).permute(1, 0, 2).int().numpy()
@@ -273,7 +274,7 @@ def test_what_is_compared_is_counted_right(nations):
     inverse = relation + len(task.graph.relations)
     heads, kinds = torch.tensor([head, tail]), torch.tensor([relation, inverse])
     with torch.no_grad():
-        features = [each(graph.whole, heads, kinds) for each in (model, chip)]
+        features = [each(graph.whole, heads, kinds, keep_spikes=True) for each in (model, chip)]
         one, two = (unpack(each.trains, model.hidden) for each in features)
         everyone = torch.arange(graph.whole.nodes).expand(2, -1)
         scores = [model.score(each, heads, kinds, everyone) for each in features]
@@ -299,7 +300,8 @@ def test_the_best_tails_are_ranked_by_the_chips_spikes(nations):
     _, graph, model, _ = nations
     chip = ChipGRSNN(model, fullness=0.02)
     heads, relations = torch.tensor([4]), torch.tensor([7])
-    trains = unpack(chip(graph.whole, heads, relations).trains[0], model.hidden)
+    spikes = chip(graph.whole, heads, relations, keep_spikes=True)
+    trains = unpack(spikes.trains[0], model.hidden)
     answers = best_tails(chip, graph, 4, 7, count=14)
     for answer in answers.best:
         fired = [step for step in answer.arrival.first if step is not None]
@@ -314,14 +316,14 @@ def test_sums_that_overflow_are_foretold_counted_and_avoided():
     model = relay([[0, 1]])
     asked = torch.tensor([0]), torch.tensor([0])
     full = ChipGRSNN(model)
-    wanted, found = model(hub, *asked).trains, full(hub, *asked).trains
+    wanted, found = (each(hub, *asked, keep_spikes=True).trains for each in (model, full))
     assert full.reports[0].may_overflow
     assert full.extremes.wrapped_u > 0
     assert not torch.equal(wanted, found)
     fullness = best_fullness(model, hub, *asked)
     assert fullness < 1
     chip = ChipGRSNN(model, fullness=fullness)
-    assert torch.equal(chip(hub, *asked).trains, wanted)
+    assert torch.equal(chip(hub, *asked, keep_spikes=True).trains, wanted)
 
 
 def network(**options):

@@ -122,5 +122,5 @@ def asked(model: GRSNN, graph: RelationalGraph, heads: list[int], relations: lis
     """Run queries; return what counting takes."""
     of_relations = torch.tensor(relations)
     with torch.no_grad():
-        features = model(graph, torch.tensor(heads), of_relations)
+        features = model(graph, torch.tensor(heads), of_relations, keep_spikes=True)
     return model, graph, features, count_heard(model, graph, of_relations, features)

@@ -75,7 +75,7 @@ def test_the_kernel_equals_the_steps_in_spikes_and_every_gradient(
     )
     graph = random_graph(40, 160, 6)
     heads, relations = torch.tensor([0, 7, 7, 39]), torch.tensor([5, 0, 1, 1])
-    spikes = model(graph, heads, relations)
+    spikes = model(graph, heads, relations, keep_spikes=True)
     decoded, counts, trains, *_ = by_steps(model, graph, heads, relations)
     assert 0.03 < model.firing_rate(spikes) < 0.8
     assert torch.equal(spikes.trains, trains)
@@ -138,11 +138,19 @@ def test_exact_delays_are_for_plain_sums_alone():
         model(random_graph(5, 9, 2), torch.tensor([0]), torch.tensor([1]))
 
 
+def test_spike_trains_are_returned_where_they_are_asked_for():
+    model, graph = GRSNN(3), random_graph(5, 9, 3)
+    asked = torch.tensor([2]), torch.tensor([1])
+    with pytest.raises(ValueError, match="keep_spikes=True"):
+        _ = model(graph, *asked).trains
+    assert model(graph, *asked, keep_spikes=True).trains.shape == (1, 5, 10, 1)
+
+
 def test_without_a_query_the_head_surely_fires_and_the_embedding_is_taken_off():
     model = GRSNN(3, boundary_query=False)
     graph = random_graph(5, 9, 3)
     heads, relations = torch.tensor([2]), torch.tensor([1])
-    spikes = model(graph, heads, relations)
+    spikes = model(graph, heads, relations, keep_spikes=True)
     assert torch.equal(spikes.trains[0, 2, 0], torch.tensor([-1], dtype=torch.int32))  # all 32
     logits = model.score(spikes, heads, relations, torch.tensor([[4, 2]]))
     expected = model.mlp(spikes.decoded[0, [4, 2]] - model.query(relations))[:, 0]

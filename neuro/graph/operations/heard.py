@@ -20,7 +20,7 @@ def count_heard(
         model: that ran the queries.
         graph: on which they ran.
         relations: ``[B]``, of the queries.
-        features: what they left.
+        features: what they left, spike trains kept.
     """
     delays = model.entering(relations)[1].round()
     of_delay = [pack(delays == late) for late in range(model.delay_bound + 1)]
