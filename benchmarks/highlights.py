@@ -71,6 +71,26 @@ def _messages(record: dict[str, Any]) -> list[str]:
     ]
 
 
+def _ablation(record: dict[str, Any]) -> list[str]:
+    """Say what every change of one setting did, those that noise may have done at the end."""
+    points: dict[bool, list[str]] = {True: [], False: []}
+    for name, found in record["differences"].items():
+        points[found["beyond_noise"]].append(f"`{name}` {100 * found['mean']:+.1f}")
+    if not any(points.values()):
+        return []
+    said = [
+        f"{', '.join(points[beyond])} {text}"
+        for beyond, text in ((True, "beyond noise"), (False, "within noise"))
+        if points[beyond]
+    ]
+    base = record["rules"][record["baseline"]]["mrr_best_validation"]["mean"]
+    seeds = min(found["n"] for found in record["differences"].values())
+    return [
+        f"{record['title']}, points of MRR from {base:.3f}, paired over {seeds} seeds: "
+        f"{'; '.join(said)}."
+    ]
+
+
 def _ranking(record: dict[str, Any]) -> list[str]:
     return [
         f"The whole test set of {record['dataset']} ({record['triples']:,} triples, both sides, "
@@ -127,6 +147,7 @@ SENTENCES: dict[str, Callable[[dict[str, Any]], list[str]]] = {
     "memory": _memory,
     "layers": _layer,
     "graph": _messages,
+    "ablation": _ablation,
     "ranking": _ranking,
     "exports": _exports,
     "energy": _energy,

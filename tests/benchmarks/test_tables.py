@@ -1,6 +1,7 @@
 """Results in README and docs are what the result files say."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -104,6 +105,23 @@ def test_highlights_are_of_what_was_measured(results: Path) -> None:
     assert "| Digits, the default of `neuro train` | - | 98.10 ± 0.10 | 97.60 ± 0.10 | - |" in text
     assert "from T = 8 to 32 grows: `opzo` 1.02 times." in text
     assert "LIF layer" not in text
+
+
+def test_highlights_tell_what_noise_may_have_done() -> None:
+    def changed(points: float, beyond: bool) -> dict[str, Any]:
+        return {"n": 3, "mean": points / 100, "beyond_noise": beyond}
+
+    record = {
+        "title": "Ablations of GRSNN on UMLS",
+        "baseline": "grsnn",
+        "rules": {"grsnn": {"mrr_best_validation": {"mean": 0.912}}},
+        "differences": {"not-delay": changed(-58.4, True), "timesteps-5": changed(-2.5, False)},
+    }
+    assert highlights({"ablation": [(record, "ablation-umls.json")]}) == (
+        "- Ablations of GRSNN on UMLS, points of MRR from 0.912, paired over 3 seeds: "
+        "`not-delay` -58.4 beyond noise; `timesteps-5` -2.5 within noise.\n"
+    )
+    assert "GRSNN" not in highlights({"ablation": [({**record, "differences": {}}, "")]})
 
 
 def test_writing_touches_nothing_outside_the_marks(
