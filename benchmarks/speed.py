@@ -135,7 +135,8 @@ def speed(
     names = [name.strip() for name in workloads.split(",")]
     for name in names:
         if name not in WORKLOADS:
-            raise UsageError(f"unknown workload {name!r}.{nearest(name, WORKLOADS)}")
+            known = f"Workloads: {', '.join(WORKLOADS)}."
+            raise UsageError(f"unknown workload {name!r}.{nearest(name, WORKLOADS)} {known}")
     if rounds < 1 or warm_up < 1:
         raise UsageError(f"--rounds and --warm-up must be >= 1, got {rounds} and {warm_up}.")
     if peers and package_version("spikingjelly") is None:

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-import numba
 import numpy as np
 from numba.np.numpy_support import carray
 from numpy.typing import NDArray
 from torch import Tensor, float64
 
+from neuro.kernels.jit import jit
 from neuro.kernels.vectors import BYTES, WORD, count_bits, nonzero_word, pointer, prefetch
 
 Array = NDArray[Any]
@@ -22,7 +22,7 @@ _BELOW, _ABOVE = 0.5, 1.5
 """What the first looks say is believed where it is less, or more, than so much of the limit."""
 
 
-@numba.njit(nogil=True, cache=True)
+@jit
 def _place(look: int, words: int) -> Any:
     """Return where a look goes: to every word in turn, or all over if there are too many."""
     if words > _LOOKS:
@@ -30,7 +30,7 @@ def _place(look: int, words: int) -> Any:
     return min(look, words - 1) * WORD
 
 
-@numba.njit(nogil=True, cache=True)
+@jit
 def _sample(numbers: Array, limit: float) -> float:
     words = (numbers.size + WORD - 1) // WORD
     looks = min(words, _LOOKS)
@@ -52,7 +52,7 @@ def _sample(numbers: Array, limit: float) -> float:
     return events / seen
 
 
-@numba.njit(nogil=True, cache=True)
+@jit
 def _sample_at(address: int, size: int, double: bool, limit: float) -> float:
     if double:
         return _sample(carray(pointer(address), (size,), np.float64), limit)

@@ -7,10 +7,10 @@ registers; what the matrix does not fill is zero.
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from neuro.kernels.jit import jit
 from neuro.kernels.team import spread
 from neuro.kernels.vectors import (
     SQUARE,
@@ -33,7 +33,7 @@ def tile_vectors(outputs: int, dtype: Any) -> int:
     return -(-needed // -(-needed // MOST_VECTORS))
 
 
-@numba.njit(nogil=True, cache=True)
+@jit
 def mark_events(
     numbers: Array,  # [rows * width]
     width: int,
@@ -58,7 +58,7 @@ def mark_events(
         counts[row] = count
 
 
-@numba.njit(nogil=True, cache=True)
+@jit
 def list_word(bits: Any, first: Any, index: Array, e: int, room: int) -> int:
     """Write ``first`` plus the place of every bit to ``index[e:]``; return the next e.
 
@@ -79,7 +79,7 @@ def list_word(bits: Any, first: Any, index: Array, e: int, room: int) -> int:
     return after
 
 
-@numba.njit(nogil=True, cache=True)
+@jit
 def list_events(
     numbers: Array,
     width: int,
@@ -106,7 +106,7 @@ def list_events(
             value[k] = numbers[row * width + index[k]]
 
 
-@numba.njit(nogil=True, cache=True)
+@jit
 def fill_tile(
     matrix: Array, columns: int, first: int, count: int, tile: Array, to: int, width: int, step: int
 ) -> None:
@@ -130,7 +130,7 @@ def fill_tile(
         tile[to + i * step + count : to + i * step + width] = 0
 
 
-@numba.njit(nogil=True, cache=True)
+@jit
 def empty_tile(
     tile: Array, width: int, matrix: Array, columns: int, first: int, count: int
 ) -> None:

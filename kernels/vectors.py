@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic as _intrinsic
 from numba.np.arrayobj import make_array
 from numpy.typing import NDArray
+
+from neuro.kernels.jit import jit
 
 Array = NDArray[Any]
 
@@ -308,7 +309,7 @@ def _nonzero_word(typing: Any, source: Any, at: Any) -> Any:
     return types.uint64(source, types.intp), write
 
 
-@numba.njit(nogil=True, cache=True)
+@jit
 def nonzero_word(source: Array, at: int, count: int) -> Any:
     """Return bits k with ``source[at + k] != 0``, k below ``count`` and ``WORD``; as uint64."""
     if count >= WORD:

@@ -6,7 +6,6 @@ all steps, and kept by delay until the node has heard every edge; only then each
 
 from typing import Any
 
-import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neuro.kernels.compiled import flat, share_out
+from neuro.kernels.jit import jit
 from neuro.kernels.relational_graph import RelationalGraph
 from neuro.kernels.team import spread
 from neuro.kernels.vectors import Writer, count_bits, intrinsic, lanes
@@ -71,7 +71,7 @@ def _hear(
     return types.void(*kinds, place, place, heard, counts, place), write
 
 
-@numba.njit(nogil=True, cache=True)
+@jit
 def _run(
     trains: Array,  # [B * N * W * S] uint32, S whole vectors of steps, 0 from T - 1 on
     masks: Array,  # [J * R * B * W] uint32

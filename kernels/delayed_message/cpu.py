@@ -7,7 +7,6 @@ and added in the order of queries, so that the number of threads changes nothing
 
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -32,12 +31,13 @@ from neuro.kernels.delayed_message.operands import (
     words,
 )
 from neuro.kernels.delayed_message.vectors import weigh_bits
+from neuro.kernels.jit import jit
 from neuro.kernels.team import spread
 
 Array = NDArray[Any]
 
 
-@numba.njit(nogil=True, cache=True)
+@jit
 def _fill_masks(delay: Array, query: int, queries: int, count: int, masks: Array) -> None:
     """Write the masks ``[R, delays, words]`` of a query from delays ``[R, B, count]``."""
     step = -(-count // WORD)
@@ -51,7 +51,7 @@ def _fill_masks(delay: Array, query: int, queries: int, count: int, masks: Array
             masks[(r * delays + late) * step + k // WORD] |= bit
 
 
-@numba.njit(nogil=True, cache=True)
+@jit
 def _forward(
     edges: Edges,
     heads: Array,  # [B]
@@ -103,7 +103,7 @@ def _forward(
                 result[node * count + k] = row_of_z[k]
 
 
-@numba.njit(nogil=True, cache=True)
+@jit
 def _backward(
     edges: Edges,
     heads: Array,

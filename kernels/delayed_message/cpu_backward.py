@@ -10,7 +10,6 @@ zero.
 
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,6 +35,7 @@ from neuro.kernels.delayed_message.vectors import (
     weigh_bits,
 )
 from neuro.kernels.exponential import exp_negative
+from neuro.kernels.jit import borrowing_jit, jit
 from neuro.kernels.vectors import nonzero_word
 
 Array = NDArray[Any]
@@ -80,6 +80,11 @@ class Credit(NamedTuple):
         direct: the same of the exact rule, or empty.
         to_spikes: of the last spikes, ``[N, delays, P]``: of step t at ``t % delays``.
         slope: of a step's spikes, ``[N + 1, P]``.
+        through, to_charged, to_linear: of the node at work, ``[P]``, see ``retreat``.
+        traces: of the source at work, ``[delays, P]``.
+        offsets: where a row of ``to_spikes`` has the step of each delay, ``[delays]``.
+        picked: traces at the delays of an edge, ``[32]``.
+        to_table, to_bias: what a step adds to those of :class:`Found`, zero between steps.
     """
 
     reached: Array
@@ -89,9 +94,17 @@ class Credit(NamedTuple):
     direct: Array
     to_spikes: Array
     slope: Array
+    through: Array
+    to_charged: Array
+    to_linear: Array
+    traces: Array
+    offsets: Array
+    picked: Array
+    to_table: Array
+    to_bias: Array
 
 
-@numba.njit(nogil=True, cache=True)
+@jit
 def new_credit(nodes: int, neurons: Neurons, exact: bool) -> Credit:
     """Return one to be used for one query after another; memory is taken as credit spreads."""
     width, dtype = neurons.words * WORD, neurons.table.dtype
@@ -103,10 +116,18 @@ def new_credit(nodes: int, neurons: Neurons, exact: bool) -> Credit:
         np.empty(nodes * width if exact else 0, dtype),
         np.empty(nodes * neurons.delays * width, dtype),
         np.empty((nodes + 1) * width, dtype),
+        np.empty(width, dtype),
+        np.empty(width, dtype),
+        np.empty(width, dtype),
+        np.empty(neurons.delays * width, dtype),
+        np.empty(neurons.delays, np.int64),
+        np.empty(WORD, dtype),
+        np.zeros(neurons.table.size, dtype),
+        np.zeros(width, dtype),
     )
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@borrowing_jit(error_model="numpy")
 def _slopes(charged: Array, slope: Array, numbers: Array, sharpness: Any) -> None:
     """``slope = k e / (1 + e)^2`` with ``e = exp(-k |u - threshold|)``."""
     threshold = numbers[2]
@@ -117,7 +138,7 @@ def _slopes(charged: Array, slope: Array, numbers: Array, sharpness: Any) -> Non
         slope[i] = sharpness * (e * share * share)
 
 
-@numba.njit(nogil=True, cache=True)
+@borrowing_jit
 def _is_zero(numbers: Array, first: int, last: int) -> Any:
     found = np.uint64(0)
     for k in range(first, last, WORD):
@@ -125,7 +146,7 @@ def _is_zero(numbers: Array, first: int, last: int) -> Any:
     return found == 0
 
 
-@numba.njit(nogil=True, cache=True)
+@borrowing_jit
 def _reach(credit: Credit, node: int, width: int, delays: int) -> None:
     credit.reached[node] = 1
     for k in range(node * width, (node + 1) * width):
@@ -139,7 +160,7 @@ def _reach(credit: Credit, node: int, width: int, delays: int) -> None:
         credit.to_spikes[k] = 0
 
 
-@numba.njit(nogil=True, cache=True)
+@borrowing_jit
 def _credit_sources(
     edges: Edges,
     query: Query,
@@ -161,9 +182,7 @@ def _credit_sources(
     )
     masks, reached, messages, direct = query.masks, credit.reached, credit.messages, credit.direct
     to_spikes, earliest, kernel = credit.to_spikes, state.earliest, loss.trace
-    dtype = messages.dtype
-    traces, picked = np.zeros(reach * width, dtype), np.zeros(WORD, dtype)
-    offsets = np.empty(reach, np.int64)
+    traces, offsets, picked = credit.traces, credit.offsets, credit.picked
     for j in range(reach):
         offsets[j] = (t - 1 - j) % delays * width
     for node in range(reached.size):
@@ -198,14 +217,14 @@ def _credit_sources(
                         add_product(to_delay, r * width + k, picked, 0, messages, at)
 
 
-@numba.njit(nogil=True, cache=True)
+@borrowing_jit
 def _flush(partial: Array, total: Array) -> None:
     for i in range(partial.size):
         total[i] += partial[i]
         partial[i] = 0
 
 
-@numba.njit(nogil=True, cache=True)
+@borrowing_jit
 def _credit_nodes(
     edges: Edges,
     query: Query,
@@ -219,8 +238,6 @@ def _credit_nodes(
     heard: Array,
     of_decoded: Array,
     t: int,
-    to_table: Array,
-    to_bias: Array,
     to_drive: Array,
 ) -> None:
     """Take every node that credit has reached back through step t.
@@ -228,10 +245,9 @@ def _credit_nodes(
     At t = 0 the drive of the head is all that is left to learn of.
     """
     nodes, words, delays = state.row_of.size, neurons.words, neurons.delays
-    width, dtype = words * WORD, neurons.table.dtype
-    through, to_charged = np.zeros(width, dtype), np.zeros(width, dtype)
-    to_linear = np.zeros(width, dtype)
-    index, value = np.empty(width, np.uint32), np.empty(width, dtype)
+    width, index, value = words * WORD, state.listed, state.times
+    through, to_charged, to_linear = credit.through, credit.to_charged, credit.to_linear
+    to_table, to_bias = credit.to_table, credit.to_bias
     reached, row_of, to_spikes = credit.reached, state.row_of, credit.to_spikes
     to_potential, to_current = credit.to_potential, credit.to_current
     messages, direct, slope = credit.messages, credit.direct, credit.slope
@@ -286,7 +302,7 @@ def _credit_nodes(
                 scatter_events(to_table, k * width, index, value, events, to_linear, k)
 
 
-@numba.njit(nogil=True, cache=True)
+@borrowing_jit
 def go_back(
     edges: Edges,
     query: Query,
@@ -319,8 +335,6 @@ def go_back(
     """
     steps = neurons.steps
     nodes, width = state.row_of.size, neurons.words * WORD
-    dtype = neurons.table.dtype
-    to_table, to_bias = np.zeros(neurons.table.size, dtype), np.zeros(width, dtype)
     credit.reached[:] = 0
     for node in range(nodes):
         if not _is_zero(of_decoded, node * width, (node + 1) * width):
@@ -346,11 +360,9 @@ def go_back(
             heard,
             of_decoded,
             t,
-            to_table,
-            to_bias,
             found.drive,
         )
         if t > 0:
             _credit_sources(edges, query, neurons, loss, state, credit, spikes, t, found.delay)
-        _flush(to_table, found.table)
-        _flush(to_bias, found.bias)
+        _flush(credit.to_table, found.table)
+        _flush(credit.to_bias, found.bias)

@@ -12,12 +12,12 @@ whichever meets fewer edges.
 
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from neuro.kernels.delayed_message.operands import WORD
-from neuro.kernels.delayed_message.vectors import add_bits, advance, mix_events, prefetch
+from neuro.kernels.delayed_message.vectors import add_bits, advance, mix_events, prefetch, set_bits
+from neuro.kernels.jit import borrowing_jit, jit
 from neuro.kernels.vectors import count_bits, lowest_bit
 
 Array = NDArray[Any]
@@ -96,6 +96,10 @@ class State(NamedTuple):
             for what is used up at once.
         arrived: neurons they arrived at, ``[N + 1, words]``.
         senders: nodes that fired within the longest delay, ``[N]``.
+        listed, times: neurons messages arrived at, and how many, of the row at work, ``[P]``.
+        mixed: what that comes to, ``[2 P]``; its second half stays zero.
+        drive: of the head, ``[2 P]``, likewise.
+        sleeping: spikes of the sleepers, ``[words]``.
     """
 
     row_of: Array
@@ -109,35 +113,45 @@ class State(NamedTuple):
     counts: Array
     arrived: Array
     senders: Array
+    listed: Array
+    times: Array
+    mixed: Array
+    drive: Array
+    sleeping: Array
 
 
-@numba.njit(nogil=True, cache=True)
+@jit
 def new_state(nodes: int, neurons: Neurons) -> State:
     """Return a state to be used for one query after another; memory is taken as nodes wake."""
-    width = neurons.words * WORD
+    width, dtype = neurons.words * WORD, neurons.table.dtype
     return State(
         np.empty(nodes, np.int32),
         np.empty(nodes + 1, np.int32),
         np.empty(nodes + 1, np.int32),
         np.empty(nodes, np.int32),
         np.empty(nodes, np.int32),
-        np.empty(nodes * width, neurons.table.dtype),
-        np.empty(width, neurons.table.dtype),
-        np.empty(width, neurons.table.dtype),
+        np.empty(nodes * width, dtype),
+        np.empty(width, dtype),
+        np.empty(width, dtype),
         np.empty((nodes + 1) * width, np.int32),
         np.empty((nodes + 1) * neurons.words, np.uint32),
         np.empty(nodes, np.int32),
+        np.empty(width, np.uint32),
+        np.empty(width, dtype),
+        np.zeros(2 * width, dtype),
+        np.zeros(2 * width, dtype),
+        np.empty(neurons.words, np.uint32),
     )
 
 
-@numba.njit(nogil=True, cache=True)
+@borrowing_jit
 def silence(state: State, row: int, words: int) -> None:
     """Nothing has arrived at a row."""
     for w in range(row * words, (row + 1) * words):
         state.arrived[w] = 0
 
 
-@numba.njit(nogil=True, cache=True)
+@borrowing_jit
 def _wake(
     state: State, current: Array, spikes: Array, node: int, row: int, step: int, neurons: Neurons
 ) -> None:
@@ -155,7 +169,7 @@ def _wake(
         spikes[k] = 0
 
 
-@numba.njit(nogil=True, cache=True)
+@borrowing_jit
 def message(spikes: Array, at: int, step: int, reach: int, masks: Array, mask_at: int) -> Any:
     """Return the word that arrives: of spikes at ``at``, and ``step`` words before each further
     delay below ``reach``."""
@@ -165,17 +179,17 @@ def message(spikes: Array, at: int, step: int, reach: int, masks: Array, mask_at
     return word
 
 
-@numba.njit(nogil=True, cache=True)
-def _arrive(state: State, place: int, word: Any) -> None:
+@borrowing_jit
+def _arrive(counts: Array, arrived: Array, place: int, word: Any) -> None:
     """Count a message to the neurons of a word."""
-    if state.arrived[place] == 0:
-        for k in range(place * WORD, (place + 1) * WORD):
-            state.counts[k] = 0
-    add_bits(state.counts, place * WORD, word)
-    state.arrived[place] |= word
+    if arrived[place] == 0:
+        set_bits(counts, place * WORD, word)
+    else:
+        add_bits(counts, place * WORD, word)
+    arrived[place] |= word
 
 
-@numba.njit(nogil=True, cache=True)
+@borrowing_jit
 def _push(
     edges: Edges,
     query: Query,
@@ -207,11 +221,11 @@ def _push(
                     if row_of[y] == 0:
                         _wake(state, query.current, spikes, y, rows, t, neurons)
                         rows += 1
-                    _arrive(state, row_of[y] * words + w, word)
+                    _arrive(state.counts, state.arrived, row_of[y] * words + w, word)
     return rows
 
 
-@numba.njit(nogil=True, cache=True)
+@borrowing_jit
 def hear(
     edges: Edges,
     masks: Array,
@@ -242,12 +256,12 @@ def hear(
             if word != 0:
                 if first:
                     return True
-                _arrive(state, w, word)
+                _arrive(state.counts, state.arrived, w, word)
                 anything = True
     return anything
 
 
-@numba.njit(nogil=True, cache=True)
+@borrowing_jit
 def _rouse(
     edges: Edges, query: Query, neurons: Neurons, state: State, spikes: Array, t: int, rows: int
 ) -> int:
@@ -259,7 +273,7 @@ def _rouse(
     return rows
 
 
-@numba.njit(nogil=True, cache=True)
+@borrowing_jit
 def list_arrived(
     counts: Array, arrived: Array, row: int, words: int, index: Array, value: Array
 ) -> int:
@@ -278,14 +292,14 @@ def list_arrived(
     return events
 
 
-@numba.njit(nogil=True, cache=True)
+@borrowing_jit
 def _note(state: State, node: int, t: int) -> None:
     state.latest[node] = t
     if state.earliest[node] > t:
         state.earliest[node] = t
 
 
-@numba.njit(nogil=True, cache=True)
+@borrowing_jit
 def propagate(
     edges: Edges,
     query: Query,
@@ -312,12 +326,10 @@ def propagate(
     nodes, words, steps = state.row_of.size, neurons.words, neurons.steps
     width = words * WORD
     keep = heard.size > 0
-    dtype = neurons.table.dtype
-    index, value = np.empty(width, np.uint32), np.empty(width, dtype)
-    mixed = np.zeros(2 * width, dtype)  # and below it a row that stays zero
-    drive = np.zeros(2 * width, dtype)
-    drive[:width] = query.drive
-    sleeping = np.zeros(words, np.uint32)
+    index, value, sleeping = state.listed, state.times, state.sleeping
+    mixed, drive = state.mixed, state.drive
+    for k in range(width):
+        drive[k] = query.drive[k]
     state.row_of[:] = 0
     state.latest[:] = -1
     state.earliest[:] = steps
@@ -412,7 +424,7 @@ def propagate(
     return rows
 
 
-@numba.njit(nogil=True, cache=True)
+@borrowing_jit
 def _start(
     current: Array,
     potential: Array,

@@ -115,6 +115,18 @@ def add_bits(typing: Any, counts: Any, at: Any, word: Any) -> Any:
 
 
 @intrinsic
+def set_bits(typing: Any, counts: Any, at: Any, word: Any) -> Any:
+    """``counts[at + i] = bit i of word``, on int32."""
+
+    def write(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        code = _Writer(context, builder, signature, args)
+        code.keep(builder.zext(code.bits(args[2]), _row(ir.IntType(32))), 0, args[1])
+        return context.get_dummy_value()
+
+    return types.void(counts, _place, types.uint32), write
+
+
+@intrinsic
 def weigh_bits(
     typing: Any, words: Any, at: Any, step: Any, factors: Any, times: Any, target: Any, to: Any
 ) -> Any:

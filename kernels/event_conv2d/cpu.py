@@ -11,7 +11,6 @@ Events go by segments of the plane, so that the part of it they touch stays in t
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
@@ -19,6 +18,7 @@ from torch import Tensor
 from neuro.kernels.compiled import flat, share_out
 from neuro.kernels.event_conv2d.geometry import Geometry
 from neuro.kernels.event_lists import fill_tile, list_word, tile_vectors
+from neuro.kernels.jit import jit
 from neuro.kernels.team import spread
 from neuro.kernels.vectors import (
     SQUARE,
@@ -79,7 +79,7 @@ def _taps(inputs: int, kernel: int, size: int, geometry: Geometry, axis: int) ->
     return np.where(inside, place, -1).ravel()
 
 
-@numba.njit(nogil=True, cache=True)
+@jit
 def _list_events(
     numbers: Array,
     at: int,  # where a sample [C * H * W] begins
@@ -110,7 +110,7 @@ def _list_events(
     starts[segments * groups] = e
 
 
-@numba.njit(nogil=True, cache=True)
+@jit
 def _write_plane(
     plane: Array,
     at: int,  # where the currents begin
@@ -144,7 +144,7 @@ def _write_plane(
 def _forward_kernel(vectors: int, kernel_breadth: int, neighbours: bool) -> Any:
     across = vectors * kernel_breadth
 
-    @numba.njit(nogil=True, cache=True)
+    @jit
     def run(
         spikes: Array,  # [B * C * H * W]
         shape: Any,  # C, H, W
@@ -225,7 +225,7 @@ def _forward_kernel(vectors: int, kernel_breadth: int, neighbours: bool) -> Any:
     return run
 
 
-@numba.njit(nogil=True, cache=True)
+@jit
 def _fill_tiles(weight: Array, outputs: int, taps: int, groups: int, width: int) -> Array:
     """Return the weight ``[O, taps]`` as tiles, those of a group after another, taps reversed."""
     outputs = outputs // groups

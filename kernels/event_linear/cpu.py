@@ -8,7 +8,6 @@ are summed in registers and written once.
 from functools import cache
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from numba.np.numpy_support import carray
 from numpy.typing import NDArray
@@ -16,6 +15,7 @@ from torch import Tensor, float64
 
 from neuro.kernels.compiled import flat, share_out
 from neuro.kernels.event_lists import empty_tile, fill_tile, list_events, mark_events, tile_vectors
+from neuro.kernels.jit import jit
 from neuro.kernels.team import spread
 from neuro.kernels.vectors import BYTES, WORD, gather_rows, lanes, pointer, prefetch, scatter_row
 
@@ -38,7 +38,7 @@ _SMALL = 1 << 19
 def _finder(double: bool) -> Any:
     dtype = np.float64 if double else np.float32
 
-    @numba.njit(nogil=True, cache=True)
+    @jit
     def find(address: int, rows: int, width: int) -> tuple[Array, Array, Array]:
         numbers = carray(pointer(address), (rows * width,), dtype)
         bits = np.empty(rows * ((width + WORD - 1) // WORD), np.uint64)
@@ -71,7 +71,7 @@ def _find(spikes: Tensor) -> _Events:
 
 @cache
 def _forward_kernel(vectors: int) -> Any:
-    @numba.njit(nogil=True, cache=True)
+    @jit
     def run(
         starts: Array,  # [B + 1]
         index: Array,  # [E]
@@ -134,7 +134,7 @@ def _forward_kernel(vectors: int) -> Any:
 
 @cache
 def _weight_kernel(vectors: int, adds: bool) -> Any:
-    @numba.njit(nogil=True, cache=True)
+    @jit
     def run(
         starts: Array,
         index: Array,

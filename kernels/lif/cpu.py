@@ -15,13 +15,13 @@ from functools import cache, lru_cache
 from math import prod
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from neuro.kernels.compiled import constants, flat, nothing, share_out
+from neuro.kernels.jit import jit
 from neuro.kernels.lif.cpu_fields import at, part
 from neuro.kernels.lif.fields import rows_by_neuron
 from neuro.kernels.lif.variant import PARAMETERS, Gradients, Outputs, Variant
@@ -37,7 +37,7 @@ _WIDEST = 2**15
 _NARROWEST = 64
 
 
-@numba.njit(nogil=True, cache=True)
+@jit
 def _begin(row: Array, state: Array, first: int, last: int) -> None:
     """Copy a state for neurons ``first`` to ``last``; a state of one number is that of all."""
     if state.size == 1:
@@ -48,7 +48,7 @@ def _begin(row: Array, state: Array, first: int, last: int) -> None:
 
 @cache
 def _forward_kernel(synaptic: bool, adaptive: bool, soft: bool, inclusive: bool, sub: bool) -> Any:
-    @numba.njit(nogil=True, cache=True, error_model="numpy")
+    @jit(error_model="numpy")
     def run(
         currents: Array,  # [T, N]
         first_potential: Array,  # [N] or [1], and so the next two; empty if absent
@@ -130,7 +130,7 @@ def _backward_kernel(
     kind: int,
     of_parameters: bool,
 ) -> Any:
-    @numba.njit(nogil=True, cache=True, error_model="numpy")
+    @jit(error_model="numpy")
     def run(
         of_spikes: Array,  # [T, N]
         last_potential: Array,  # [N] or [1], and so the next two: of the last state

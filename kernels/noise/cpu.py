@@ -3,13 +3,13 @@
 import math
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from neuro.kernels.compiled import flat, share_out
+from neuro.kernels.jit import jit
 from neuro.kernels.noise import stream as definition
 from neuro.kernels.noise.stream import LN, ROUNDS, NoiseStream, round_keys
 from neuro.kernels.team import spread
@@ -34,7 +34,7 @@ _NINE, _TOP = np.uint32(9), np.uint32(31)
 _FIRST, _SECOND = np.uint32(1), np.uint32(2)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@jit(error_model="numpy")
 def _draw_words(
     words: Array, first: int, count: int, sample: int, step: int, layer: int, keys: Array
 ) -> None:
@@ -58,7 +58,7 @@ def _draw_words(
         w3[i] = np.uint32(d)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@jit(error_model="numpy")
 def _normal_pairs(word: Array, other: Array, even: Array, odd: Array, count: int) -> None:
     for i in range(count):
         bits = np.float32(np.int32((word[i] >> _NINE << _FIRST) | _FIRST)).view(np.int32)
@@ -79,7 +79,7 @@ def _normal_pairs(word: Array, other: Array, even: Array, odd: Array, count: int
         odd[i] = np.int32(more ^ minus_too).view(np.float32)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@jit(error_model="numpy")
 def draw(
     z: Array,
     words: Array,
@@ -107,7 +107,7 @@ def draw(
             signs[i] = _ONE if word[i] >> _TOP else -_ONE
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@jit(error_model="numpy")
 def _samples(
     result: Array,
     neurons: int,

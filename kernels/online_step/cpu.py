@@ -7,7 +7,6 @@ Noise is drawn run by run into scratch of the same cache, a quarter of the sampl
 from functools import cache
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from numba.np.numpy_support import carray
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neuro.kernels.compiled import constants, flat, nothing, share_out
+from neuro.kernels.jit import jit
 from neuro.kernels.lif.cpu_fields import at, part
 from neuro.kernels.lif.fields import rows_by_neuron
 from neuro.kernels.lif.variant import Variant
@@ -52,7 +52,7 @@ def _kernel(
     quarters = 4 if drawing else 1
     longest = RUN if drawing else 4 * RUN
 
-    @numba.njit(nogil=True, cache=True, error_model="numpy")
+    @jit(error_model="numpy")
     def run(
         current_at: int,  # address of [B * n], and so all down to `kept_at`; states change in place
         potential_at: int,

@@ -7,13 +7,13 @@ other; it stays in the L2 cache between the two. A small layer is one tile, laid
 from collections.abc import Iterator
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from neuro.kernels.compiled import flat, share_out
+from neuro.kernels.jit import jit
 from neuro.kernels.noise.cpu import COST, RUN, draw, keys_of
 from neuro.kernels.noise.cpu import noise as write_out
 from neuro.kernels.noise.stream import NoiseStream, quarter
@@ -25,7 +25,7 @@ _TILE = 1 << 18
 """Numbers in a tile, at most."""
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@jit(error_model="numpy")
 def _fill(
     tile: Array,  # [4 * B * width]
     samples: int,

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from neuro.kernels.compiled import flat, share_out
+from neuro.kernels.jit import jit
 from neuro.kernels.team import spread
 
 Array = NDArray[Any]
@@ -16,7 +16,7 @@ _BYTES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder
 """The eight bits of every byte, ``[256, 8]``."""
 
 
-@numba.njit(nogil=True, cache=True)
+@jit
 def _pack_bytes(
     spikes: Array,
     scale: Any,
@@ -40,7 +40,7 @@ def _pack_bytes(
     return strays
 
 
-@numba.njit(nogil=True, cache=True)
+@jit
 def _unpack_bytes(
     bits: Array, table: Array, spikes: Array, first: int, last: int, parallel: int, threads: int
 ) -> None:

@@ -11,7 +11,6 @@ of rows a power of two apart would share a few sets of the cache, and touch as m
 from functools import cache
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from neuro.kernels.compiled import flat, share_out
+from neuro.kernels.jit import jit
 from neuro.kernels.relational_graph import RelationalGraph
 from neuro.kernels.relational_spmm.aggregates import (
     NOTHING,
@@ -41,7 +41,7 @@ _BAND = 64
 
 @cache
 def _forward_kernel(what: int, bounded: int, vectors: int) -> Any:
-    @numba.njit(nogil=True, cache=True)
+    @jit
     def run(
         features: Array,  # [N * W]
         relation: Array,  # [R * W]
@@ -109,7 +109,7 @@ def _forward_kernel(what: int, bounded: int, vectors: int) -> Any:
 
 @cache
 def _backward_kernel(what: int, bounded: int, with_relation: int) -> Any:
-    @numba.njit(nogil=True, cache=True)
+    @jit
     def run(
         features: Array,
         relation: Array,

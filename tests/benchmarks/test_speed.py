@@ -19,6 +19,7 @@ from benchmarks.speed import (
     require_agreement,
     speed,
 )
+from neuro.errors import UsageError
 from neuro.layers import Network
 from neuro.learning.objective import Objective
 from neuro.models import MLP, Conv5, build_model
@@ -111,3 +112,10 @@ def test_check_holds_opzo_to_its_ratios(capsys):
 def test_wrong_use_is_told_in_one_message(capsys):
     assert run(speed, ["--workloads", "mlq"]) == 2
     assert 'Did you mean "mlp"' in capsys.readouterr().err
+
+
+def test_an_unknown_workload_is_told_which_there_are():
+    with pytest.raises(UsageError, match=r"unknown workload 'nothing'\. Workloads: mlp, mlp-e"):
+        speed(workloads="nothing")
+    with pytest.raises(UsageError, match=r"unknown workload 'conv6'\. Did you mean .conv5"):
+        speed(workloads="conv6")
