@@ -84,6 +84,8 @@ def read_result(file: Path, kind: str) -> dict[str, Any]:
         record = json.loads(file.read_text("utf-8"))
     except FileNotFoundError:
         raise UsageError(f"There is no result file {file}; run the benchmark first.") from None
+    except OSError as error:
+        raise UsageError(f"{file} is no result file that can be read: {error.strerror}.") from None
     except ValueError as error:
         raise UsageError(f"{file} is not valid JSON: {error}.") from None
     found = (record.get("schema"), record.get("kind")) if isinstance(record, dict) else None

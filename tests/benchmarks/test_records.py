@@ -57,3 +57,5 @@ def test_a_file_of_another_kind_is_refused(tmp_path, content):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(UsageError, match=r"no result file .*gone\.json"):
         read_result(tmp_path / "gone.json", "memory")
+    with pytest.raises(UsageError, match=r"no result file that can be read: Is a directory"):
+        read_result(tmp_path, "memory")
