@@ -6,6 +6,7 @@ from typing import Any
 from benchmarks.graph import factors
 from benchmarks.markdown import NONE, percent, table
 from benchmarks.memory import growth_by_rule
+from benchmarks.reasoning_tables import beside_each_other
 
 Entry = tuple[dict[str, Any], str]
 """A result and the name of its file."""
@@ -18,6 +19,8 @@ def highlights(found: Results) -> str:
     parts = []
     if found.get("accuracy"):
         parts += [_accuracies(found["accuracy"]), ""]
+    if reasoning := beside_each_other(found.get("reasoning", ())):
+        parts += [reasoning, ""]
     sentences = [
         f"- {sentence}"
         for kind, say in SENTENCES.items()

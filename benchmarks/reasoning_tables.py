@@ -33,6 +33,8 @@ FACTS: Columns = {
     "Hits@10 of 50, itself a rival": ("hits_at_10_of_50_itself", ".3f"),
 }
 LINKS: Columns = {"AUROC": ("auroc", ".3f"), "AP": ("average_precision", ".3f")}
+REASONERS = ("grsnn", "nbfnet")
+MEASURED = {quantity + BEST: name for name, (quantity, _) in (FACTS | LINKS).items()}
 COSTS = ("parameters", "firing rate", "min", "seeds", "command")
 
 
@@ -69,6 +71,24 @@ def render_reasoning(entries: Sequence[tuple[Record, str]]) -> str:
             "",
         ]
     )
+
+
+def beside_each_other(entries: Sequence[tuple[Record, str]]) -> str:
+    """Return a short table of the graphs that both reasoners were trained on with several seeds."""
+    rows = []
+    for record, _ in entries:
+        measure = find_grid(record["grid"]).task.measure
+        methods = [record["rules"].get(name) for name in REASONERS]
+        if any(found is None or found["n"] < 2 for found in methods):
+            continue
+        told = [
+            f"{spread(found[measure], '.3f')}, {_budget(name, record)}"
+            for name, found in zip(REASONERS, methods, strict=True)
+        ]
+        rate = number(methods[0].get("firing_rate" + BEST), ".3f")
+        rows.append((record["title"], MEASURED[measure], *told, rate))
+    header = ("graph", "test measure", *(f"`{name}`, trained" for name in REASONERS), "firing rate")
+    return table(header, rows) if rows else ""
 
 
 def render_ablations(entries: Sequence[tuple[Record, str]]) -> str:

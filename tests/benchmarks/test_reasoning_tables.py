@@ -9,8 +9,9 @@ from benchmarks.cells import Cell
 from benchmarks.graph_grids import BUDGETS
 from benchmarks.grid_result import summarise
 from benchmarks.grids import GRIDS
+from benchmarks.highlights import highlights
 from benchmarks.records import origin, write_result
-from benchmarks.tables import render
+from benchmarks.tables import read_results, render
 
 
 def ended(grid: str, variant: str, seed: int, **measures: float) -> dict[str, Any]:
@@ -77,6 +78,19 @@ def test_rows_are_graphs_and_methods_and_links_have_a_table_of_their_own(tmp_pat
     assert "README of NBFNet" in text
     assert "Test CPU with 1 thread" in text
     assert text.count("#### Graph reasoning") == 1
+
+
+def test_the_short_table_has_graphs_of_several_seeds(tmp_path: Path) -> None:
+    for grid, seeds in (("umls", (0, 1)), ("kinship", (0,))):
+        cells = [ended(grid, "grsnn", seed, **facts(0.5), firing_rate=0.125) for seed in seeds]
+        cells += [ended(grid, "nbfnet", seed, **facts(0.75 + seed / 10)) for seed in seeds]
+        write(tmp_path, grid, *cells)
+    text = highlights(read_results(tmp_path))
+    budget = f"{BUDGETS['umls'].epochs} epochs"
+    (row,) = rows(text, "| UMLS")
+    assert row[1:3] == ["MRR", f"0.500 ± 0.000, {budget}"]
+    assert row[3:] == [f"0.800 ± 0.071, {budget}", "0.125"]
+    assert "Kinship" not in text
 
 
 @pytest.mark.parametrize(("hits", "verdict"), [(0.82, "yes"), (0.81, "no")])
