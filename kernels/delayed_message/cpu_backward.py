@@ -187,6 +187,10 @@ def _credit_sources(
         offsets[j] = (t - 1 - j) % delays * width
     for node in range(reached.size):
         traced = False
+        # What spikes of step 0 are worth is asked of the head alone.
+        dealt = reach if node == query.head else min(reach, t - 1)
+        if dealt == 0 and earliest[node] >= t:
+            continue
         for e in range(starts[node], starts[node + 1]):
             ahead = destinations[min(e + AHEAD, destinations.size - 1)]
             if reached[ahead] == 1:
@@ -208,7 +212,7 @@ def _credit_sources(
             for w in range(words):
                 k, mask_at = w * WORD, r * delays * words + w
                 at, base = y * width + k, node * delays * width + k
-                deal(to_spikes, base, offsets, masks, mask_at, words, reach, messages, at)
+                deal(to_spikes, base, offsets, masks, mask_at, words, dealt, messages, at)
                 if traced:
                     pick(traces, masks, mask_at, words, reach, picked, 0, width, k)
                     if loss.exact:
