@@ -64,8 +64,9 @@ def rank_answers(
     order = query.argsort(stable=True)  # the answers to one query side by side
     ends = torch.bincount(query).cumsum(0).tolist()
     device = graph.in_starts.device
-    found: list[Ranks] = []
-    itself: list[Ranks] = []
+    # Room for all ranks at once: a batch's own, kept, would lie among the large blocks that the
+    # next batch wants again, and the heap would grow with every batch.
+    found, itself = Ranks.empty(len(query)), Ranks.empty(len(query))
     rate = 0.0
     begin = 0
     for first in range(0, len(distinct), batch_size):
@@ -82,16 +83,11 @@ def rank_answers(
             rows, answers = query[part] - first, queries.answers[part]
             ranks = filtered_ranks(scores[rows], answers, mask[rows])
             counted = ~mask[rows, answers]
-            found.append(ranks)
-            itself.append(
-                Ranks(ranks.pessimistic + counted, ranks.optimistic, ranks.candidates + counted)
-            )
+            found.put(part, ranks)
+            counted_too = ranks.pessimistic + counted, ranks.optimistic, ranks.candidates + counted
+            itself.put(part, Ranks(*counted_too))
         begin = end
-    places = order.argsort()
-    masked, counted_too = (
-        Ranks(*(column[places] for column in Ranks.join(parts))) for parts in (found, itself)
-    )
-    return Ranked(masked, counted_too, rate if isinstance(model, SpikingReasoner) else None)
+    return Ranked(found, itself, rate if isinstance(model, SpikingReasoner) else None)
 
 
 @torch.no_grad()

@@ -38,9 +38,15 @@ class Ranks(NamedTuple):
         }[ties]
 
     @classmethod
-    def join(cls, parts: "list[Ranks]") -> Self:
-        """Put batches together."""
-        return cls(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
+    def empty(cls, count: int) -> Self:
+        """Room for ranks that :meth:`put` brings."""
+        pessimistic, optimistic = torch.empty(2, count, dtype=torch.float64)
+        return cls(pessimistic, optimistic, torch.empty(count, dtype=torch.int64))
+
+    def put(self, rows: Tensor, ranks: "Ranks") -> None:
+        """Write the ranks of some answers, int64 ``rows``, into these."""
+        for column, part in zip(self, ranks, strict=True):
+            column[rows] = part
 
 
 def filtered_ranks(

@@ -1,5 +1,9 @@
 """Ranks and scores of a whole graph against the same made one by one."""
 
+import subprocess
+import sys
+import textwrap
+
 import pytest
 import torch
 
@@ -93,3 +97,34 @@ def test_scores_that_are_nan_are_divergence(model, graph):
     model.mlp[0].bias.data[0] = torch.nan
     with pytest.raises(DivergedError, match="NaN"):
         rank_answers(model, graph, ASKED, known(FACTS), relations=RELATIONS, batch_size=3)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="resident memory is read from /proc")
+def test_memory_does_not_grow_with_the_number_of_queries():
+    program = """
+        import torch
+        from neuro.graph import GRSNN, KnownAnswers, MessageGraph
+        from neuro.graph.evaluate import rank_answers
+        from neuro.training.memory import peak_memory_mb, tune_malloc
+
+        tune_malloc()
+        torch.manual_seed(0)
+        nodes = 20_000
+        facts = torch.stack([torch.randint(each, (nodes,)) for each in (nodes, 3, nodes)], 1)
+        graph = MessageGraph.of(facts, nodes=nodes, relations=3).whole
+        known = KnownAnswers.both_ways(facts, entities=nodes, relations=3)
+        model = GRSNN(6, timesteps=2)
+        for count in (100, 1500):
+            rank_answers(model, graph, facts[:count], known, relations=3, batch_size=8)
+            print(peak_memory_mb(torch.device("cpu")))
+    """
+    ran = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
+        timeout=250,
+        check=True,
+    )
+    few, many = map(float, ran.stdout.split())
+    assert many < few + 60, f"{few:.0f} to {many:.0f} MiB"
