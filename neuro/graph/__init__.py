@@ -4,9 +4,11 @@ Data and protocol only; what scores the candidates is not known here.
 """
 
 from neuro.graph.answers import KnownAnswers, known_tails
+from neuro.graph.best_tails import best_tails
 from neuro.graph.datasets import GRAPHS, GraphEntry, find_graph, load_graph, load_own_graph
 from neuro.graph.describe import describe_answers, describe_paths, to_json
-from neuro.graph.explain import Answers, Explanation, best_tails, explain_paths
+from neuro.graph.explain import explain_paths
+from neuro.graph.findings import Answers, Explanation
 from neuro.graph.grsnn import GRSNN
 from neuro.graph.links import link_prediction_task, load_links
 from neuro.graph.message_graph import MessageGraph

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from neuro.graph.explain import Answer, Answers, Arrival, Explanation, Hop, Path, Query
+from neuro.graph.findings import Answer, Answers, Arrival, Explanation, Hop, Path, Query
 from neuro.graph.triples import KnowledgeGraph
 
 

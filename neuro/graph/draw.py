@@ -13,7 +13,7 @@ from matplotlib.patches import FancyArrowPatch, Patch
 
 from neuro.errors import NeuroError
 from neuro.graph.describe import query_text, steps_text
-from neuro.graph.explain import Explanation, Path
+from neuro.graph.findings import Explanation, Path
 from neuro.graph.path_graph import explanation_graph
 from neuro.graph.triples import KnowledgeGraph
 

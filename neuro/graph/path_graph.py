@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from neuro.graph.explain import Explanation, Path
+from neuro.graph.findings import Explanation, Path
 from neuro.graph.triples import KnowledgeGraph
 
 if TYPE_CHECKING:

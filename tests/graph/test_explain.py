@@ -24,15 +24,8 @@ from neuro.graph import (
     to_json,
 )
 from neuro.graph.draw import DOTS, MOST_NODES, draw_paths
-from neuro.graph.explain import (
-    Arrival,
-    Explanation,
-    Hop,
-    Normalised,
-    Path,
-    Query,
-    edge_importance,
-)
+from neuro.graph.explain import Normalised, edge_importance
+from neuro.graph.findings import Arrival, Explanation, Hop, Path, Query
 from neuro.graph.path_search import WeightedEdges, best_paths
 
 PLUS = {"self_connection": True, "relation_weight": True, "layer_norm": True}
