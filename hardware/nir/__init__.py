@@ -21,7 +21,7 @@ from neuro.hardware.nir.file import read_nir, write_nir
 from neuro.hardware.nir.imports import from_nir, interpret, to_network
 from neuro.hardware.nir.integers import integers_from_nir, integers_to_nir
 from neuro.hardware.nir.interpreter import Interpreter
-from neuro.hardware.nir.modules import LossyImportWarning
+from neuro.hardware.nir.reading import LossyImportWarning
 
 __all__ = [
     "DIALECTS",

@@ -14,7 +14,8 @@ from neuro.errors import UsageError
 from neuro.hardware.nir.file import read_nir
 from neuro.hardware.nir.flat import FlatGraph, flatten
 from neuro.hardware.nir.interpreter import Interpreter
-from neuro.hardware.nir.modules import Pool2d, Reading
+from neuro.hardware.nir.layers import Pool2d
+from neuro.hardware.nir.reading import Reading
 from neuro.layers import (
     INPUT,
     Add,

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from neuro.errors import DataError, UsageError
 from neuro.hardware.nir.flat import FlatGraph, Schedule, parameter, schedule
 from neuro.hardware.nir.formulas import WHOLE_STEPS
-from neuro.hardware.nir.modules import STATEFUL, DelayLine, Population, Reading, Shape, module_for
+from neuro.hardware.nir.layers import STATEFUL, DelayLine, Population
+from neuro.hardware.nir.modules import module_for
+from neuro.hardware.nir.reading import Reading, Shape
 from neuro.layers import Delay, NetworkState, Spiking, Stepping
 from neuro.layers.stepping import Advance
 from neuro.neurons import Neuron
