@@ -6,7 +6,7 @@ from typing import Any
 from benchmarks.graph import factors
 from benchmarks.markdown import NONE, percent, table
 from benchmarks.memory import growth_by_rule
-from benchmarks.reasoning_tables import beside_each_other
+from benchmarks.reasoning_tables import beside_each_other, learnt
 
 Entry = tuple[dict[str, Any], str]
 """A result and the name of its file."""
@@ -150,6 +150,7 @@ SENTENCES: dict[str, Callable[[dict[str, Any]], list[str]]] = {
     "memory": _memory,
     "layers": _layer,
     "graph": _messages,
+    "reasoning": learnt,
     "ablation": _ablation,
     "ranking": _ranking,
     "exports": _exports,

@@ -91,6 +91,26 @@ def beside_each_other(entries: Sequence[tuple[Record, str]]) -> str:
     return table(header, rows) if rows else ""
 
 
+def learnt(record: Record) -> list[str]:
+    """Say how far a network came on the graph whose learning curve is drawn; nothing of others."""
+    if record["grid"] != LEARNING_CURVE:
+        return []
+    told = []
+    for name, found in record["rules"].items():
+        if found["n"]:
+            measures = ", ".join(
+                f"{heading} {spread(found[quantity + BEST], form)}"
+                for heading, (quantity, form) in FACTS.items()
+                if heading in ("MRR", "Hits@10")
+            )
+            seeds = f"{found['n']} seed{'s' if found['n'] > 1 else ''}"
+            told.append(
+                f"`{name}` on the whole test set of {record['title']}, {_budget(name, record)}, "
+                f"{seeds}: {measures}."
+            )
+    return told
+
+
 def render_ablations(entries: Sequence[tuple[Record, str]]) -> str:
     """Return the table of GRSNN with one setting changed."""
     rows = []

@@ -13,6 +13,8 @@ from benchmarks.highlights import highlights
 from benchmarks.records import origin, write_result
 from benchmarks.tables import read_results, render
 
+WN18RR_BUDGET = f"{BUDGETS['wn18rr'].epochs} epochs of {BUDGETS['wn18rr'].batches} batches"
+
 
 def ended(grid: str, variant: str, seed: int, **measures: float) -> dict[str, Any]:
     cell = Cell(GRIDS[grid], GRIDS[grid].variant(variant), seed)
@@ -93,6 +95,15 @@ def test_the_short_table_has_graphs_of_several_seeds(tmp_path: Path) -> None:
     assert "Kinship" not in text
 
 
+def test_the_graph_with_a_learning_curve_is_told_in_a_sentence(tmp_path: Path) -> None:
+    for grid in ("wn18rr", "fb237_v3"):
+        write(tmp_path, grid, ended(grid, "grsnn", 0, **{**facts(0.5), "hits_at_10": 0.625}))
+    lines = highlights(read_results(tmp_path)).strip().splitlines()
+    assert lines == [
+        f"- `grsnn` on the whole test set of WN18RR, {WN18RR_BUDGET}, 1 seed: MRR 0.500, Hits@10 0.625."
+    ]
+
+
 @pytest.mark.parametrize(("hits", "verdict"), [(0.82, "yes"), (0.81, "no")])
 def test_a_bar_stands_beside_a_graph_trained_as_long_as_published(
     tmp_path: Path, hits: float, verdict: str
@@ -126,7 +137,7 @@ def test_a_diverged_run_is_counted_and_the_picture_of_one_graph_is_shown(tmp_pat
     write(tmp_path, "wn18rr", lost)
     text = render(tmp_path)
     (row,) = rows(text, "| `wn18rr`")
-    assert row[1] == "10 epochs of 500 batches"
+    assert row[1] == WN18RR_BUDGET
     assert row[3] == "-"
     assert row[14] == "0 of 1, 1 diverged"
     assert "(images/wn18rr.png)" in text
