@@ -99,9 +99,8 @@ def test_the_graph_with_a_learning_curve_is_told_in_a_sentence(tmp_path: Path) -
     for grid in ("wn18rr", "fb237_v3"):
         write(tmp_path, grid, ended(grid, "grsnn", 0, **{**facts(0.5), "hits_at_10": 0.625}))
     lines = highlights(read_results(tmp_path)).strip().splitlines()
-    assert lines == [
-        f"- `grsnn` on the whole test set of WN18RR, {WN18RR_BUDGET}, 1 seed: MRR 0.500, Hits@10 0.625."
-    ]
+    where = f"the whole test set of WN18RR, {WN18RR_BUDGET}, 1 seed"
+    assert lines == [f"- `grsnn` on {where}: MRR 0.500, Hits@10 0.625."]
 
 
 @pytest.mark.parametrize(("hits", "verdict"), [(0.82, "yes"), (0.81, "no")])
