@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from neuro.kernels import RelationalGraph
@@ -90,6 +90,20 @@ def test_credit_for_a_few_nodes_reaches_what_it_must(monkeypatch):
     rule=st.sampled_from(RULES),
     push=st.sampled_from([math.inf, -1.0, 0.5]),
     seed=st.integers(0, 2**16),
+)
+@example(  # the credits of a delay cancel to a ten-millionth
+    nodes=6,
+    edges=18,
+    relations=1,
+    queries=1,
+    neurons=1,
+    steps=2,
+    max_delay=0,
+    strength=3.0,
+    bias=0.0,
+    rule="released",
+    push=math.inf,
+    seed=593,
 )
 def test_any_graph(push, **sizes):
     with pytest.MonkeyPatch.context() as patch:
